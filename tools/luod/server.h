@@ -1,0 +1,91 @@
+// Server: luod's one loop. Takes connections of vmm and luoctl, hands VMs' answers to the Update
+// and resumed VMs to the Restore, answers luoctl, reaps children, obeys signals.
+//
+//   Server server(environment, std::move(listener), std::move(signals), std::move(restore));
+//   while (!server.stopped()) server.Step(std::chrono::milliseconds(100));
+//
+// Single-threaded, never blocks on a peer. At most one update at a time; while one is under way no
+// VM is registered (it tries again), and there is none while a VM still awaits its resume. When the
+// luoctl that asked for an update goes away, the update is cancelled.
+//
+// SIGTERM and SIGINT end luod: an update is cancelled first; VMs run on and find the next luod by
+// themselves. They are refused while a VM awaits its resume, since luod's hold on its session may
+// be all that keeps it.
+#ifndef TOOLS_LUOD_SERVER_H_
+#define TOOLS_LUOD_SERVER_H_
+
+#include <chrono>
+#include <functional>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "base/unique_fd.h"
+#include "tools/luod/kexec.h"
+#include "tools/luod/restore.h"
+#include "tools/luod/sessions.h"
+#include "tools/luod/update.h"
+#include "vmm/live_update/messages.h"
+
+namespace vmm {
+
+class Server {
+ public:
+  // What is pointed to must outlive the Server.
+  struct Environment {
+    Sessions* sessions;
+    Kexec* kexec;
+    const Clock* clock;
+    std::function<absl::Status(int kernel_fd)> check_kernel;
+    std::function<void()> sync;
+    std::function<void(const std::string&)> log;
+    std::chrono::milliseconds vm_timeout;
+    std::string kernel_release;  // uname -r
+  };
+
+  // `listener` and `signals` (a signalfd of SIGTERM, SIGINT and SIGCHLD; may be none) are
+  // non-blocking.
+  Server(Environment environment, UniqueFd listener, UniqueFd signals, Restore restore);
+  ~Server();
+
+  // Waits at most `timeout` for something to happen and deals with it.
+  void Step(std::chrono::milliseconds timeout);
+  void RequestStop();
+  bool stopped() const { return stopped_; }
+
+ private:
+  class Connection;
+
+  void Accept();
+  void ReadSignals();
+  void ReapChildren();
+  // False when the connection has to go.
+  bool Read(Connection& connection);
+  absl::Status Dispatch(Connection& connection, Message message);
+  void Drop(Connection& connection);
+  // Each answers `connection`, now or, for an upgrade, when it is done.
+  absl::Status Register(Connection& connection, const Message& message);
+  void Upgrade(Connection& connection, Message message);
+  void SendStatus(Connection& connection, uint32_t request);
+  void Reply(Connection& connection, uint32_t request, const absl::Status& status);
+  void EndUpdateIfDone();
+  absl::Status CheckUpgradeAllowed() const;
+  Connection* FindVm(absl::string_view name);
+
+  Environment environment_;
+  UniqueFd listener_;
+  UniqueFd signals_;
+  Restore restore_;
+  std::list<Connection> connections_;
+  std::optional<Update> update_;
+  Connection* requester_ = nullptr;  // of update_; null when it went away
+  uint32_t requester_request_ = 0;
+  bool stopping_ = false;
+  bool stopped_ = false;
+};
+
+}  // namespace vmm
+
+#endif  // TOOLS_LUOD_SERVER_H_
