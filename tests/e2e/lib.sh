@@ -1,0 +1,168 @@
+#!/bin/sh
+# What the scenarios of tests/e2e share. It runs in the test host, under busybox's sh, from the scenario:
+#
+#   . /lib/e2e.sh
+#   if [ "$GENERATION" = 0 ]; then
+#     start_vm web1 --kernel /share/guest/vmlinuz --initramfs /share/guest/guest.cpio.gz --memory 256M --cpus 2
+#     wait_for_line web1 'WORKLOAD ready' 60
+#     ask web1 verify 'VERIFY ' 30
+#     expect_match "$answer" 'VERIFY ok'
+#   ...
+#
+# A VM's files in the share: NAME.console.log is what its guest printed, over all generations; NAME.vmm.log what vmm
+# said. A scenario that fails says why with fail(); the runner then shows how every log ends.
+set -eu
+
+# step TEXT: what the scenario is about to do.
+step() { echo "== [$GENERATION, $(cut -d' ' -f1 /proc/uptime) s] $*"; }
+
+# fail TEXT: ends the scenario.
+fail() {
+  echo "FAIL: $*"
+  exit 1
+}
+
+# Any other end by an error shows too: `set -e` is silent.
+tell_end() {
+  rc=$?
+  [ $rc = 0 ] || echo "== the scenario ends with $rc in generation $GENERATION"
+}
+trap tell_end EXIT
+
+# expect_match TEXT PATTERN: TEXT must match the extended regular expression.
+expect_match() { echo "$1" | grep -qE -e "$2" || fail "'$1' does not match '$2'"; }
+
+# expect_equal WHAT FOUND EXPECTED
+expect_equal() { [ "$2" = "$3" ] || fail "$1 is '$2', not '$3'"; }
+
+# expect_at_most WHAT NUMBER LIMIT: decimals allowed.
+expect_at_most() { awk "BEGIN { exit !($2 <= $3) }" || fail "$1 is $2, more than $3"; }
+
+# field LINE NAME: prints the value of NAME=value in a line of the guest's workload.
+field() { echo "$1" | sed -n "s/.* $2=\([^ ]*\).*/\1/p"; }
+
+# console VM: prints the path of what the VM's guest printed.
+console() { echo "/share/$1.console.log"; }
+
+# start_vm NAME ARGUMENT...: `vmm run` in the background, the guest's console in our hands.
+start_vm() {
+  vm=$1
+  shift
+  step "vmm run $vm"
+  rm -f "/run/$vm.exit"
+  {
+    rc=0
+    setsid vmm run --name "$vm" --serial "socket:/run/$vm.console" "$@" || rc=$?
+    echo $rc >"/run/$vm.exit"
+  } </dev/null >>"/share/$vm.vmm.log" 2>&1 &
+  attach "$vm"
+}
+
+# attach NAME: takes the guest's console; start_vm has done it, a new generation does it anew.
+attach() {
+  setsid console_client "/run/$1.console" "$(console "$1")" "/run/$1.input" </dev/null >>"/share/$1.vmm.log" 2>&1 &
+  # Commands may be sent from now on.
+  until [ -p "/run/$1.input" ]; do sleep 0.05; done
+}
+
+# lines NAME: how many lines the guest has printed; to look at what comes after.
+lines() {
+  if [ -e "$(console "$1")" ]; then
+    # The share's end cannot be read in the moment in which it grows: ENODATA.
+    until count=$(wc -l <"$(console "$1")" 2>/dev/null); do sleep 0.05; done
+    echo "$count"
+  else
+    echo 0
+  fi
+}
+
+# whole_lines NAME LINES: what the guest has printed after the first LINES lines, without a last one still to be ended.
+whole_lines() {
+  { tail -n "+$(($2 + 1))" "$(console "$1")" 2>/dev/null && echo; } | tr -d '\r' | sed '$d'
+}
+
+# wait_for_line NAME PATTERN SECONDS [LINES]: waits until the guest prints a line that matches, after the first LINES
+# ones; it is in $answer then.
+wait_for_line() {
+  deadline=$(($(cut -d. -f1 /proc/uptime) + $3))
+  until answer=$(whole_lines "$1" "${4:-0}" | grep -m 1 -E -e "$2"); do
+    [ "$(cut -d. -f1 /proc/uptime)" -lt "$deadline" ] || fail "$1 printed no line '$2' in $3 s"
+    sleep 0.1
+  done
+}
+
+# send NAME COMMAND: a line into the guest's console.
+send() { echo "$2" >"/run/$1.input"; }
+
+# ask NAME COMMAND PATTERN SECONDS: sends, and waits for the answer that matches; it is in $answer then.
+ask() {
+  before=$(lines "$1")
+  send "$1" "$2"
+  wait_for_line "$1" "$3" "$4" "$before"
+}
+
+# expect_guest_sound NAME: every byte of the guest's memory, its registers, its clocks and its kernel's log.
+expect_guest_sound() {
+  ask "$1" verify '^VERIFY' 120
+  expect_match "$answer" '^VERIFY ok'
+  ask "$1" fpu '^FPU' 30
+  expect_match "$answer" '^FPU ok'
+  ask "$1" status '^STATUS' 30
+  for name in errors fpu_errors mono_back real_back tsc_back complaints; do
+    expect_equal "$1's $name" "$(field "$answer" "$name")" 0
+  done
+}
+
+# parameter NAME DEFAULT: prints e2e.NAME=VALUE of the test host's command line, where the test's BUILD entry put it.
+parameter() {
+  value=$(tr ' ' '\n' </proc/cmdline | sed -n "s/^e2e\.$1=//p" | tail -n 1)
+  echo "${value:-$2}"
+}
+
+# wait_until SECONDS WHAT COMMAND...: repeats COMMAND, silently, until it succeeds.
+wait_until() {
+  until_deadline=$(($(cut -d. -f1 /proc/uptime) + $1))
+  what=$2
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    [ "$(cut -d. -f1 /proc/uptime)" -lt "$until_deadline" ] || fail "not in time: $what"
+    sleep 0.1
+  done
+}
+
+wait_for_luod() { wait_until 20 "luod answers" luoctl status; }
+
+# expect_running NAME: luod knows the VM, and that it runs.
+runs() { luoctl status | grep -qE "^ *$1 .*running"; }
+expect_running() { wait_until 30 "$1 runs: $(luoctl status)" runs "$1"; }
+
+# exit_code NAME SECONDS: waits for the end of the VM's vmm; its exit code is in $code then.
+exit_code() {
+  wait_until "$2" "vmm of $1 ends" test -s "/run/$1.exit"
+  # shellcheck disable=SC2034  # For the caller.
+  code=$(cat "/run/$1.exit")
+}
+
+# upgrade OPTION...: replaces the host's kernel; what follows happens in the next generation.
+upgrade() {
+  step "luoctl upgrade"
+  luoctl upgrade --kernel /share/boot/bzImage --initrd /share/boot/initrd --reuse-cmdline "$@" || :
+  fail "luoctl upgrade came back"
+}
+
+# expect_upgrade_refused PATTERN OPTION...: luoctl upgrade fails with code 1 and an error that matches, in time.
+expect_upgrade_refused() {
+  pattern=$1
+  shift
+  rc=0
+  text=$(luoctl upgrade --reuse-cmdline "$@" 2>&1) || rc=$?
+  echo "$text" | tail -n 1
+  expect_equal "luoctl's exit code" "$rc" 1
+  expect_match "$text" "$pattern"
+}
+
+# expect_alive NAME: the guest prints heartbeats from now on.
+expect_alive() { wait_for_line "$1" '^HB ' 30 "$(lines "$1")"; }
+
+# The stock guest: Debian's cloud kernel and the workload.
+stock_guest() { echo "--kernel /share/guest/vmlinuz --initramfs /share/guest/guest.cpio.gz"; }
