@@ -162,8 +162,7 @@ absl::Status GuestMemory::ReadFromFd(int fd, uint64_t offset, GuestAddress addre
   });
 }
 
-absl::Status GuestMemory::Prefault(int threads,
-                                   const std::function<void(uint64_t done)>& progress) const {
+absl::Status GuestMemory::Prefault(int threads, const PrefaultProgress& progress) const {
   std::vector<absl::Span<uint8_t>> ranges;
   for (const MemfdRegion& region : regions_) {
     ranges.push_back(absl::MakeSpan(region.host_address(), region.range().size));

@@ -31,6 +31,7 @@
 #include "absl/types/span.h"
 #include "guest_memory/address.h"
 #include "guest_memory/memfd_region.h"
+#include "guest_memory/prefault.h"
 
 namespace vmm {
 
@@ -89,12 +90,13 @@ class GuestMemory {
   absl::Status ReadFromFd(int fd, uint64_t offset, GuestAddress address, uint64_t size) const;
 
   // Faults all RAM in, on `threads` threads; `progress` (may be null) is called with bytes done,
-  // from one thread at a time. kResourceExhausted when the host has not enough memory.
+  // from one thread at a time, and may end it by an error. kResourceExhausted when the host has not
+  // enough memory.
   //
   // A live update allocates what is missing in any case, but at PREPARE, by file offset: without
   // this mapping's advice it gets 4 KiB folios unless shmem_enabled is "always", "within_size" or
   // "force" (Linux 7.3, mm/memfd.c, memfd_alloc_folio).
-  absl::Status Prefault(int threads, const std::function<void(uint64_t done)>& progress) const;
+  absl::Status Prefault(int threads, const PrefaultProgress& progress) const;
 
  private:
   explicit GuestMemory(std::vector<MemfdRegion> regions) : regions_(std::move(regions)) {}

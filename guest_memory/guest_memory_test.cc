@@ -308,7 +308,13 @@ TEST(GuestMemoryReadFromFdTest, PassesOnWhatTheFileSays) {
 TEST(GuestMemoryPrefaultTest, CoversAllRegions) {
   const GuestMemory memory = ThreeRegions();
   uint64_t last = 0;
-  ASSERT_TRUE(memory.Prefault(2, [&](uint64_t done) { last = done; }).ok());
+  ASSERT_TRUE(memory
+                  .Prefault(2,
+                            [&](uint64_t done) {
+                              last = done;
+                              return absl::OkStatus();
+                            })
+                  .ok());
   EXPECT_EQ(last, memory.size());
   for (const MemfdRegion& region : memory.regions()) {
     const size_t pages = region.range().size / 4096;

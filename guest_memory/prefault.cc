@@ -54,7 +54,7 @@ void TouchPages(absl::Span<uint8_t> range) {
 }
 
 absl::Status Prefault(absl::Span<const absl::Span<uint8_t>> ranges, int threads,
-                      const std::function<void(uint64_t done)>& progress) {
+                      const PrefaultProgress& progress) {
   if (threads < 1) return absl::InvalidArgumentError("prefaulting takes at least one thread");
   const std::vector<absl::Span<uint8_t>> chunks = SplitIntoChunks(ranges);
 
@@ -67,10 +67,12 @@ absl::Status Prefault(absl::Span<const absl::Span<uint8_t>> ranges, int threads,
     for (size_t i; (i = next.fetch_add(1)) < chunks.size();) {
       absl::Status populated = PopulatePages(chunks[i]);
       std::lock_guard<std::mutex> lock(mutex);
+      if (populated.ok()) {
+        done += chunks[i].size();
+        if (progress) populated = progress(done);
+      }
       status.Update(populated);
-      if (!status.ok()) return;
-      done += chunks[i].size();
-      if (progress) progress(done);
+      if (!status.ok()) next = chunks.size();  // nobody begins another
     }
   };
   const size_t helpers = std::min<size_t>(threads, chunks.size());

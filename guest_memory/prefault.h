@@ -17,12 +17,14 @@
 
 namespace vmm {
 
+using PrefaultProgress = std::function<absl::Status(uint64_t done)>;
+
 // Faults in `ranges`, page-aligned mappings, on `threads` threads, the caller's among them (fewer
 // where there is less to do). `progress`, which may be null, is called with the bytes done so far,
-// by one thread at a time. kResourceExhausted when the host has not enough memory; some pages are
-// allocated then.
+// by one thread at a time, every 64 MiB; an error that it returns ends the work with that error.
+// kResourceExhausted when the host has not enough memory. After an error some pages are allocated.
 absl::Status Prefault(absl::Span<const absl::Span<uint8_t>> ranges, int threads,
-                      const std::function<void(uint64_t done)>& progress);
+                      const PrefaultProgress& progress);
 
 // The fallback for kernels without MADV_POPULATE_WRITE (before 5.14): a write to each page, which
 // raises SIGBUS when the host has not enough memory.

@@ -35,8 +35,10 @@ TEST(PrefaultTest, AllocatesAllPagesAndKeepsTheirContents) {
   ASSERT_LT(AllocatedBytes(a), kMiB);
 
   std::vector<uint64_t> progress;
-  const absl::Status status =
-      Prefault({Ram(a), Ram(b)}, 3, [&](uint64_t done) { progress.push_back(done); });
+  const absl::Status status = Prefault({Ram(a), Ram(b)}, 3, [&](uint64_t done) {
+    progress.push_back(done);
+    return absl::OkStatus();
+  });
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(AllocatedBytes(a), 65 * kMiB);
   EXPECT_EQ(AllocatedBytes(b), 4096u);
@@ -51,6 +53,15 @@ TEST(PrefaultTest, TakesMoreThreadsThanChunksAndNoProgress) {
   const MemfdRegion region = MakeRegion(8192);
   ASSERT_TRUE(Prefault({Ram(region)}, 64, nullptr).ok());
   EXPECT_EQ(AllocatedBytes(region), 8192u);
+}
+
+TEST(PrefaultTest, StopsWhereProgressSaysSo) {
+  const MemfdRegion region = MakeRegion(256 * kMiB);  // four chunks
+  const absl::Status status = Prefault({Ram(region)}, 1, [](uint64_t done) {
+    return done > 64 * kMiB ? absl::CancelledError("enough") : absl::OkStatus();
+  });
+  EXPECT_EQ(status, absl::CancelledError("enough"));
+  EXPECT_EQ(AllocatedBytes(region), 128 * kMiB);
 }
 
 TEST(PrefaultTest, NothingToDoIsFine) { EXPECT_TRUE(Prefault({}, 1, nullptr).ok()); }
@@ -69,8 +80,11 @@ TEST(PrefaultTest, SaysWhenTheHostHasNoMemory) {
   void* mapping = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, empty.get(), 0);
   ASSERT_NE(mapping, MAP_FAILED);
   int calls = 0;
-  const absl::Status status = Prefault({absl::MakeSpan(static_cast<uint8_t*>(mapping), 4096)}, 1,
-                                       [&](uint64_t) { ++calls; });
+  const absl::Status status =
+      Prefault({absl::MakeSpan(static_cast<uint8_t*>(mapping), 4096)}, 1, [&](uint64_t) {
+        ++calls;
+        return absl::OkStatus();
+      });
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   EXPECT_EQ(calls, 0);
   munmap(mapping, 4096);

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "vmm/cli/commands.h"
 #include "vmm/cli/exit_codes.h"
+#include "vmm/cli/signals.h"
 #include "vmm/cli/vm_process.h"
 
 namespace vmm {
@@ -31,15 +32,18 @@ void MakeSerialAbsolute(std::string& serial) {
   serial = absl::StrCat(serial.substr(0, colon + 1), path);
 }
 
+// kCancelled when a signal came that ends the VM.
 absl::Status Prefault(const GuestMemory& memory) {
   const int threads =
       std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxPrefaultThreads);
   const uint64_t total = memory.size();
   uint64_t next_tenth = 1;
   return memory.Prefault(threads, [&](uint64_t done) {
-    if (done * 10 < total * next_tenth) return;
+    if (PendingEndSignal() != 0) return absl::CancelledError("a signal came while prefaulting");
+    if (done * 10 < total * next_tenth) return absl::OkStatus();
     next_tenth = done * 10 / total + 1;
     PrintNotice(absl::StrCat("prefault: ", done >> 20, " of ", total >> 20, " MiB"));
+    return absl::OkStatus();
   });
 }
 
@@ -51,7 +55,11 @@ absl::StatusOr<int> RunVm(MachineConfig config) {
   ASSIGN_OR_RETURN(std::unique_ptr<VmProcess> process, VmProcess::Create(config));
   ASSIGN_OR_RETURN(std::unique_ptr<Machine> machine,
                    Machine::Boot(config, process->MachineEnvironment()));
-  if (config.prefault) RETURN_IF_ERROR(Prefault(machine->memory()));
+  if (config.prefault) {
+    absl::Status status = Prefault(machine->memory());
+    if (absl::IsCancelled(status)) return ExitCodeOfSignal(PendingEndSignal());
+    RETURN_IF_ERROR(status);
+  }
   return process->Run(std::move(machine), {});
 }
 

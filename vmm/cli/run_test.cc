@@ -27,6 +27,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 namespace fs = std::filesystem;
 using Arguments = std::vector<std::string>;
@@ -123,6 +124,17 @@ TEST_F(RunTest, ResetThatStartsTheGuestAfresh) {
   EXPECT_EQ(vmm.WaitForExit(), kExitPowerOff);
   EXPECT_EQ(vmm.output(), expected);
   EXPECT_EQ(vmm.errors(), "");
+}
+
+TEST_F(RunTest, ASignalEndsItWhileItPrefaults) {
+  Arguments arguments = Vmm({"--prefault"});
+  *std::find(arguments.begin(), arguments.end(), "--memory=64M") = "--memory=1G";
+  ChildProcess vmm(arguments);
+  ASSERT_TRUE(vmm.WaitForErrors("prefault: "));  // the first of sixteen steps is done
+  vmm.Signal(SIGTERM);
+  EXPECT_EQ(vmm.WaitForExit(), kExitSignalBase + SIGTERM);
+  EXPECT_THAT(vmm.errors(),
+              AllOf(HasSubstr("vmm: ended by SIGTERM\n"), Not(HasSubstr("1024 of 1024 MiB"))));
 }
 
 TEST_F(RunTest, SignalsEndIt) {

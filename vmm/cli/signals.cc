@@ -8,11 +8,17 @@
 #include "base/status.h"
 
 namespace vmm {
+namespace {
+
+constexpr int kEndSignals[] = {SIGTERM, SIGINT, SIGHUP};
+
+}  // namespace
 
 absl::StatusOr<UniqueFd> BlockSignals() {
   sigset_t set;
   sigemptyset(&set);
-  for (int number : {SIGTERM, SIGINT, SIGHUP, SIGPWR}) sigaddset(&set, number);
+  for (int number : kEndSignals) sigaddset(&set, number);
+  sigaddset(&set, SIGPWR);
   if (int error = pthread_sigmask(SIG_BLOCK, &set, nullptr)) {
     return ErrnoStatus(error, "pthread_sigmask");
   }
@@ -26,6 +32,15 @@ int ReadSignal(int signals) {
   signalfd_siginfo info = {};
   if (read(signals, &info, sizeof(info)) != sizeof(info)) return 0;
   return static_cast<int>(info.ssi_signo);
+}
+
+int PendingEndSignal() {
+  sigset_t pending;
+  if (sigpending(&pending) < 0) return 0;
+  for (int number : kEndSignals) {
+    if (sigismember(&pending, number) == 1) return number;
+  }
+  return 0;
 }
 
 }  // namespace vmm

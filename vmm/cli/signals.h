@@ -19,6 +19,9 @@ absl::StatusOr<UniqueFd> BlockSignals();
 // The next pending one; 0 when there is none.
 int ReadSignal(int signals);
 
+// A pending one that ends the VM, left pending; 0 when there is none.
+int PendingEndSignal();
+
 }  // namespace vmm
 
 #endif  // VMM_CLI_SIGNALS_H_

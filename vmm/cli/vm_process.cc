@@ -51,6 +51,11 @@ absl::StatusOr<std::unique_ptr<Participant>> JoinLiveUpdate(const MachineConfig&
 
 void PrintNotice(const std::string& line) { fprintf(stderr, "vmm: %s\n", line.c_str()); }
 
+int ExitCodeOfSignal(int signal) {
+  PrintNotice(absl::StrCat("ended by SIG", sigabbrev_np(signal)));
+  return kExitSignalBase + signal;
+}
+
 VmProcess::VmProcess(MachineConfig config, UniqueFd signals, NameLock name,
                      std::unique_ptr<EndLatch> end, std::unique_ptr<Console> console)
     : config_(std::move(config)),
@@ -102,10 +107,7 @@ int VmProcess::Run(std::unique_ptr<Machine> machine, const Start& start) {
   machine->Pause();
   console_->Stop();
   machine.reset();
-  if (signal != 0) {
-    PrintNotice(absl::StrCat("ended by SIG", sigabbrev_np(signal)));
-    return kExitSignalBase + signal;
-  }
+  if (signal != 0) return ExitCodeOfSignal(signal);
   const MachineEnd end = *end_->Get();
   if (end.reason == MachineEnd::Reason::kReset && config_.on_reset == OnReset::kRestart) {
     console_.reset();

@@ -27,6 +27,9 @@ namespace vmm {
 // One line on stderr, with the program's name before it.
 void PrintNotice(const std::string& line);
 
+// Says that `signal` ended the VM; returns vmm's exit code for it.
+int ExitCodeOfSignal(int signal);
+
 class VmProcess {
  public:
   // How the machine came to be, as luod is told.
