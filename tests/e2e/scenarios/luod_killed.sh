@@ -1,5 +1,5 @@
-# luod is killed by SIGKILL: while idle, in an update, and in the next kernel while it alone holds what is left of a VM. The
-# guest is never lost.
+# luod is killed by SIGKILL: while idle, in an update's CHECK, PREPARE and FREEZE, and in the next kernel while it alone
+# holds what is left of a VM; a vmm is killed in FREEZE. No guest is lost but that one's.
 . /lib/e2e.sh
 
 worker() { luoctl status | sed -n 's/^luod: .* process \([0-9]*\),.*/\1/p'; }
@@ -13,6 +13,34 @@ kill_worker() {
 }
 
 status_matches() { luoctl status | grep -qE "$1"; }
+
+# begin_upgrade PID PHASE: begins an update that stands still in PHASE, for the vmm PID is stopped and owes an answer. The
+# answer of each phase before is given while luod is stopped, which then finds it, and nobody to answer the next question.
+# $upgrade is luoctl's process.
+begin_upgrade() {
+  kill -STOP "$1"
+  luoctl upgrade --kernel /share/boot/bzImage --initrd /share/boot/initrd --reuse-cmdline --timeout 60s >/run/upgrade 2>&1 &
+  upgrade=$!
+  wait_until 240 "luod is in an update" status_matches '^luod: check,'
+  until status_matches "^luod: $2,"; do
+    luod=$(worker)
+    kill -STOP "$luod"
+    kill -CONT "$1"
+    sleep 1
+    kill -STOP "$1"
+    kill -CONT "$luod"
+    status_matches '^luod: (check|prepare|freeze),' || fail "$(cat /run/upgrade)"
+  done
+}
+
+# expect_upgrade_ended CODE PATTERN: luoctl's exit code, and its last line.
+expect_upgrade_ended() {
+  rc=0
+  wait "$upgrade" || rc=$?
+  tail -n 1 /run/upgrade
+  expect_equal "luoctl's exit code" "$rc" "$1"
+  expect_match "$(tail -n 1 /run/upgrade)" "$2"
+}
 
 # A vmm that can be taken away, so that resuming fails.
 PATH=/share/bin:$PATH
@@ -30,20 +58,40 @@ if [ "$GENERATION" = 0 ]; then
   kill_worker
   expect_running web1
 
-  step "killed in an update that waits for a VM"
-  kill -STOP "$(pidof vmm)"
-  luoctl upgrade --kernel /share/boot/bzImage --initrd /share/boot/initrd --reuse-cmdline --timeout 60s >/run/upgrade 2>&1 &
-  upgrade=$!
-  wait_until 240 "the kernel is loaded" grep -q 1 /sys/kernel/kexec_loaded
-  killed=$(pidof luod | tr ' ' '\n' | sort -n | tail -n 1)
-  kill -9 "$killed"
-  rc=0
-  wait "$upgrade" || rc=$?
-  tail -n 1 /run/upgrade
-  expect_equal "luoctl's exit code" "$rc" 3
+  step "killed in CHECK, waiting for the VM"
+  begin_upgrade "$(pidof vmm)" check
+  kill -9 "$(worker)"
+  expect_upgrade_ended 3 'luod'
   wait_for_luod
   expect_equal "a loaded kexec image" "$(cat /sys/kernel/kexec_loaded)" 0
   kill -CONT "$(pidof vmm)"
+  expect_running web1
+  expect_alive web1
+
+  # shellcheck disable=SC2046  # Words on purpose.
+  start_vm web2 $(stock_guest) --memory 128M --cmdline "console=ttyS0 quiet workload.memory_percent=5"
+  wait_for_line web2 '^WORKLOAD ready' 150
+  expect_running web2
+  for pid in $(pidof vmm); do if grep -q web2 "/proc/$pid/cmdline"; then web2=$pid; fi; done
+
+  for phase in prepare freeze; do
+    step "killed in ${phase}, waiting for web2; web1 has answered"
+    begin_upgrade "$web2" "$phase"
+    kill -9 "$(worker)"
+    expect_upgrade_ended 3 'luod'
+    kill -CONT "$web2"
+    wait_for_luod
+    expect_equal "a loaded kexec image" "$(cat /sys/kernel/kexec_loaded)" 0
+    for vm in web1 web2; do
+      expect_running "$vm"
+      expect_alive "$vm"
+    done
+  done
+
+  step "a vmm is killed in FREEZE"
+  begin_upgrade "$web2" freeze
+  kill -9 "$web2"
+  expect_upgrade_ended 1 'freeze: VM web2: .*gone'
   expect_running web1
   expect_alive web1
 
