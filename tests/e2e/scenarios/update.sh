@@ -4,6 +4,7 @@
 
 updates=$(parameter updates 1)
 cpus=$(parameter cpus 1)
+timeout=$(parameter timeout 10s)
 kernel=$(parameter kernel /share/guest/vmlinuz)
 
 vmm_pid() { pidof vmm | tr ' ' '\n' | head -n 1; }
@@ -11,8 +12,8 @@ vmm_pid() { pidof vmm | tr ' ' '\n' | head -n 1; }
 if [ "$GENERATION" = 0 ]; then
   wait_for_luod
   start_vm web1 --kernel "$kernel" --initramfs /share/guest/guest.cpio.gz --cpus "$cpus" \
-    --memory "$(parameter memory 128M)" --cmdline "console=ttyS0 quiet reboot=t panic=-1 tsc=reliable workload.memory_percent=70"
-  wait_for_line web1 '^WORKLOAD ready' 150
+    --memory "$(parameter memory 128M)" --cmdline "console=ttyS0 quiet reboot=t panic=-1 tsc=reliable workload.memory_percent=70 workload.rest_us=$(parameter rest_us 1000)"
+  wait_for_line web1 '^WORKLOAD ready' "$(parameter boot_seconds 150)"
   expect_equal "the guest's CPUs" "$(field "$answer" cpus)" "$cpus"
 else
   expect_running web1
@@ -31,12 +32,12 @@ if [ "$GENERATION" -lt "$updates" ]; then
   expect_running web1
   # Preserving moves pages out of the memory that the next kernel boots in; once, not at each update. After a rehearsal
   # they lie where the update will find them.
-  luoctl upgrade --rehearse --kernel /share/boot/bzImage --initrd /share/boot/initrd --reuse-cmdline
+  luoctl upgrade --rehearse --timeout "$timeout" --kernel /share/boot/bzImage --initrd /share/boot/initrd --reuse-cmdline
   frame_map "$(vmm_pid)" >/share/frames
   step "$(tail -n 1 /share/frames)"
   ask web1 reset-gap '^RESET-GAP' 30
   expect_alive web1
-  upgrade
+  upgrade --timeout "$timeout"
 fi
 
 step "the guest ends as ever"
