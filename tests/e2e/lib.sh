@@ -19,7 +19,24 @@ step() { echo "== [$GENERATION, $(cut -d' ' -f1 /proc/uptime) s] $*"; }
 # fail TEXT: ends the scenario.
 fail() {
   echo "FAIL: $*"
+  tell_vms
   exit 1
+}
+
+# tell_vms: what the VMs' vCPUs do, so that a guest that hangs tells whether it spins, waits or is not run. Two looks, a
+# second apart, at KVM's counts and at the threads' states and times.
+tell_vms() {
+  for _ in 1 2; do
+    for vm in /sys/kernel/debug/kvm/[0-9]*-*; do
+      [ -d "$vm" ] || continue
+      echo "-- ${vm##*/} at $(cut -d' ' -f1 /proc/uptime) s:" \
+        "$(cd "$vm" && for count in exits io_exits halt_exits halt_wakeup irq_injections nmi_injections irq_window_exits \
+          signal_exits pf_fixed; do echo "$count $(cat $count)"; done | tr '\n' ',')"
+      pid=${vm##*/}
+      for stat in /proc/"${pid%%-*}"/task/*/stat; do echo "   thread $(cut -d' ' -f1-3,14,15 "$stat")"; done
+    done
+    sleep 1
+  done
 }
 
 # Any other end by an error shows too: `set -e` is silent.
