@@ -24,7 +24,7 @@ class CountResultsTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
 
-    def result(self, label, status="PASSED", xml=None, log=""):
+    def result(self, label, status="PASSED", xml=None, log="", attempt=1):
         """The events of a test target that was run."""
         folder = self.folder / ("%d test" % len(list(self.folder.iterdir())))
         folder.mkdir()
@@ -36,7 +36,7 @@ class CountResultsTest(unittest.TestCase):
         return [
             {"id": {"targetConfigured": {"label": label}}},
             {"id": {"targetCompleted": {"label": label}}, "completed": {"success": True}},
-            {"id": {"testResult": {"label": label}}, "testResult": {"status": status, "testActionOutput": outputs}},
+            {"id": {"testResult": {"label": label, "attempt": attempt}}, "testResult": {"status": status, "testActionOutput": outputs}},
         ]
 
     def end(self, code=0):
@@ -75,6 +75,17 @@ class CountResultsTest(unittest.TestCase):
         code, lines, last = self.count_run(self.result("//:serial", "FAILED", GOOGLETEST_XML % "") + self.end(3))
         self.assertEqual((code, last), (1, "2 passed, 1 failed, 1 skipped"))
         self.assertIn("failed  release  //:serial (FAILED): ", lines[1])
+
+    def test_tells_an_attempt_that_was_repeated(self):
+        first = self.result("//:boots", "FAILED", BAZEL_XML)
+        code, lines, last = self.count_run(first + self.result("//:boots", "PASSED", BAZEL_XML, attempt=2) + self.end())
+        self.assertEqual((code, last), (0, "1 passed, 0 failed, 0 skipped, 1 retried"))
+        self.assertTrue(lines[0].startswith("retried release  //:boots (FAILED): "), lines)
+
+    def test_fails_when_every_attempt_did(self):
+        first = self.result("//:boots", "FAILED", BAZEL_XML)
+        code, _, last = self.count_run(first + self.result("//:boots", "FAILED", BAZEL_XML, attempt=2) + self.end(3))
+        self.assertEqual((code, last), (1, "0 passed, 1 failed, 0 skipped, 1 retried"))
 
     def test_counts_other_tests_per_target(self):
         code, lines, last = self.count_run(
