@@ -8,6 +8,7 @@ Nothing is downloaded by Bazel itself. The libraries are no tracked inputs: afte
 _ABSL = {
     "absl/base": ["core_headers"],
     "absl/container": ["flat_hash_map", "flat_hash_set"],
+    "absl/functional": ["function_ref"],
     "absl/status": ["status", "statusor"],
     "absl/strings": ["str_format", "strings"],
     "absl/time": ["time"],
