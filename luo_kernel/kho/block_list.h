@@ -71,6 +71,10 @@ class BlockListWriter {
   uint64_t size() const { return size_; }
 
  private:
+  absl::Status SetNext(uint64_t block, PhysicalAddress next);
+  // Keeps the first `keep` blocks.
+  absl::Status DropBlocks(uint64_t keep);
+
   OutgoingHandover* handover_;
   uint64_t entry_size_;
   uint64_t per_block_;

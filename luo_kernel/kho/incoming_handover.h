@@ -23,6 +23,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "luo_kernel/abi/kho_v4.h"
 #include "luo_kernel/kho/arena.h"
 #include "luo_kernel/kho/physical_memory.h"
@@ -56,6 +57,8 @@ class IncomingHandover {
   absl::StatusOr<unsigned> RestoreFolio(PhysicalAddress address);
   // `count` contiguous pages, as they were preserved: their blocks must end where the range ends.
   absl::Status RestorePages(PhysicalAddress address, uint64_t count);
+  // Single pages that lie anywhere: all of them, or none.
+  absl::Status RestoreSinglePages(absl::Span<const PhysicalAddress> pages);
   // The area's blocks and the chunks that list them, which are the caller's too now, and of use to
   // nobody.
   absl::StatusOr<VmallocArea> RestoreVmalloc(const abi::Vmalloc& descriptor);
@@ -64,6 +67,11 @@ class IncomingHandover {
 
  private:
   IncomingHandover() = default;
+
+  // Adds what it took to `taken`, if it fails, too.
+  absl::Status TakePages(PhysicalAddress address, uint64_t count,
+                         std::vector<abi::RadixEntry>* taken);
+  absl::Status UndoUnlessOk(absl::Status status, const std::vector<abi::RadixEntry>& taken);
 
   const PhysicalMemory* memory_ = nullptr;
   PhysicalAddress root_page_;

@@ -20,6 +20,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -56,6 +57,9 @@ class PreservedMap {
   absl::StatusOr<abi::RadixEntry> BlockOf(PhysicalAddress address) const;
   // Whether every page of the range is preserved.
   bool Covers(PhysicalRange range) const;
+
+  // A block that shares a page with the range.
+  std::optional<abi::RadixEntry> FindIn(PhysicalRange range) const;
 
   // Takes the block out: true if it was there. Put() is the undoing of it.
   bool Take(PhysicalAddress address, unsigned order);
