@@ -38,7 +38,7 @@ inline constexpr char kKhoSubtreeAddressProperty[] = "preserved-data";
 inline constexpr char kKhoSubtreeSizeProperty[] = "blob-size";
 inline constexpr uint64_t kKhoRootSize = kPageSize;
 
-// --- How the next kernel is told of the root: on x86 by setup_data of type SETUP_KEXEC_KHO (7).
+// --- How the next kernel is told of the root: on x86 by setup_data of type SETUP_KEXEC_KHO (10).
 // --- arch/x86/include/uapi/asm/setup_data.h, struct kho_data.
 struct [[gnu::packed]] KhoData {
   uint64_t root_address;
