@@ -95,24 +95,25 @@ absl::StatusOr<vmm::UniqueFd> ExtentMemory::Remove(PhysicalAddress address) {
   vmm::UniqueFd fd = std::move(piece->second.fd);
   size_ -= piece->second.size;
   pieces_.erase(piece);
-  last_ = pieces_.end();
+  last_accessed_ = last_found_ = pieces_.end();
   return fd;
 }
 
-ExtentMemory::Pieces::const_iterator ExtentMemory::FindPiece(uint64_t address) const {
-  if (last_ != pieces_.end() && address >= last_->first &&
-      address - last_->first < last_->second.size) {
-    return last_;
+ExtentMemory::Pieces::const_iterator ExtentMemory::FindPiece(uint64_t address,
+                                                             Pieces::const_iterator& hint) const {
+  if (hint != pieces_.end() && address >= hint->first &&
+      address - hint->first < hint->second.size) {
+    return hint;
   }
   auto piece = pieces_.upper_bound(address);
   if (piece == pieces_.begin()) return pieces_.end();
   --piece;
   if (address - piece->first >= piece->second.size) return pieces_.end();
-  return last_ = piece;
+  return hint = piece;
 }
 
 absl::StatusOr<Extent> ExtentMemory::Find(PhysicalAddress address) const {
-  const auto piece = FindPiece(address.value());
+  const auto piece = FindPiece(address.value(), last_found_);
   if (piece == pieces_.end()) {
     return absl::NotFoundError(absl::StrCat("no extent at ", ToString(address)));
   }
@@ -133,7 +134,7 @@ std::vector<Extent> ExtentMemory::extents() const {
 
 absl::StatusOr<absl::Span<std::byte>> ExtentMemory::Access(PhysicalAddress address,
                                                            uint64_t size) const {
-  const auto piece = FindPiece(address.value());
+  const auto piece = FindPiece(address.value(), last_accessed_);
   if (piece == pieces_.end()) return NoMemoryAt(address);
   const auto& [start, what] = *piece;
   const uint64_t into = address.value() - start;
@@ -168,7 +169,7 @@ absl::StatusOr<absl::Span<std::byte>> ExtentMemory::Write(PhysicalAddress addres
 bool ExtentMemory::Contains(PhysicalAddress address, uint64_t size) const {
   uint64_t at = address.value();
   while (true) {
-    const auto piece = FindPiece(at);
+    const auto piece = FindPiece(at, last_found_);
     if (piece == pieces_.end()) return false;
     const uint64_t here = piece->second.size - (at - piece->first);
     if (size <= here) return true;

@@ -90,13 +90,15 @@ class ExtentMemory : public WritablePhysicalMemory {
   };
   using Pieces = std::map<uint64_t, Piece>;
 
-  Pieces::const_iterator FindPiece(uint64_t address) const;
+  // Looks at `hint` first, and leaves there what it found.
+  Pieces::const_iterator FindPiece(uint64_t address, Pieces::const_iterator& hint) const;
   absl::StatusOr<absl::Span<std::byte>> Access(PhysicalAddress address, uint64_t size) const;
 
   Pieces pieces_;
   uint64_t size_ = 0;
-  // The piece of the last access; metadata is looked at page by page, in the same piece.
-  mutable Pieces::const_iterator last_ = pieces_.end();
+  // Metadata is looked at page by page, in the same piece; and so are the addresses of data.
+  mutable Pieces::const_iterator last_accessed_ = pieces_.end();
+  mutable Pieces::const_iterator last_found_ = pieces_.end();
 };
 
 // A memfd of `size` zero bytes that can neither shrink nor grow. Takes memory as it is written, not

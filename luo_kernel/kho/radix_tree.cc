@@ -32,6 +32,11 @@ uint64_t* PageAt(WritablePhysicalMemory* memory, uint64_t address) {
   return page.ok() ? reinterpret_cast<uint64_t*>(page->data()) : nullptr;
 }
 
+// The node that a table's slot leads to, or null.
+uint64_t* Below(WritablePhysicalMemory* memory, const uint64_t* table, unsigned slot) {
+  return table[slot] == 0 ? nullptr : PageAt(memory, table[slot]);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RadixTree>> RadixTree::Create(WritablePhysicalMemory* memory,
@@ -40,20 +45,26 @@ absl::StatusOr<std::unique_ptr<RadixTree>> RadixTree::Create(WritablePhysicalMem
   return std::unique_ptr<RadixTree>(new RadixTree(memory, arena, root));
 }
 
-uint64_t* RadixTree::FindLeaf(uint64_t key) const {
-  // The order says which cache: of equal orders, neighbouring blocks have neighbouring keys.
-  CachedLeaf& cached = last_[abi::kRadixKeyWidth - static_cast<unsigned>(std::bit_width(key))];
-  const uint64_t index = key >> abi::kRadixBitmapBits;
-  if (cached.index == index) return cached.bitmap;
-  uint64_t address = root_.value();
-  for (unsigned level = abi::kRadixDepth - 1; level > 0; --level) {
-    const uint64_t* table = PageAt(memory_, address);
-    if (table == nullptr) return nullptr;
-    address = table[abi::RadixTableIndex(key, level)];
-    if (address == 0) return nullptr;
+uint64_t* RadixTree::FindTable(uint64_t key, unsigned order) const {
+  const uint64_t prefix = key >> (abi::kRadixBitmapBits + abi::kRadixTableBits);
+  Cached& cached = tables_[(prefix + order) % tables_.size()];
+  if (IsKnown(cached, prefix)) return cached.page;
+  uint64_t* table = PageAt(memory_, root_.value());
+  for (unsigned level = abi::kRadixDepth - 1; level > 1 && table != nullptr; --level) {
+    table = Below(memory_, table, abi::RadixTableIndex(key, level));
   }
-  uint64_t* bitmap = PageAt(memory_, address);
-  if (bitmap != nullptr) cached = {index, bitmap};
+  cached = {prefix, table, node_pages_};
+  return table;
+}
+
+uint64_t* RadixTree::FindLeaf(uint64_t key) const {
+  const unsigned order = abi::kRadixKeyWidth - static_cast<unsigned>(std::bit_width(key));
+  Cached& cached = leaves_[order];
+  const uint64_t prefix = key >> abi::kRadixBitmapBits;
+  if (IsKnown(cached, prefix)) return cached.page;
+  uint64_t* bitmap = FindTable(key, order);
+  if (bitmap != nullptr) bitmap = Below(memory_, bitmap, abi::RadixTableIndex(key, 1));
+  cached = {prefix, bitmap, node_pages_};
   return bitmap;
 }
 

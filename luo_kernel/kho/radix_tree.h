@@ -46,13 +46,21 @@ class RadixTree {
   RadixTree(WritablePhysicalMemory* memory, Arena* arena, PhysicalAddress root)
       : memory_(memory), arena_(arena), root_(root) {}
 
+  // The table of level 1 on a key's path, or null when there is none.
+  uint64_t* FindTable(uint64_t key, unsigned order) const;
   // The leaf of a key, or null when there is none.
   uint64_t* FindLeaf(uint64_t key) const;
 
-  struct CachedLeaf {
-    uint64_t index = ~uint64_t{0};  // the key without its bitmap bits
-    uint64_t* bitmap = nullptr;
+  // A page of the tree, by the part of the key that leads there. That there is none holds until the
+  // tree has more pages.
+  struct Cached {
+    uint64_t prefix = ~uint64_t{0};
+    uint64_t* page = nullptr;
+    uint64_t node_pages = 0;
   };
+  bool IsKnown(const Cached& cached, uint64_t prefix) const {
+    return cached.prefix == prefix && (cached.page != nullptr || cached.node_pages == node_pages_);
+  }
 
   WritablePhysicalMemory* memory_;
   Arena* arena_;
@@ -61,8 +69,11 @@ class RadixTree {
   // Blocks of each order: which orders have to be looked at for an overlap.
   std::array<uint64_t, abi::kMaxRadixOrder + 1> blocks_ = {};
   uint64_t orders_present_ = 0;  // bit n: blocks_[n] is not 0
-  // The last leaf of each order: neighbours lie in the same one.
-  mutable std::array<CachedLeaf, abi::kMaxRadixOrder + 1> last_ = {};
+  // The last leaf of each order: neighbours lie in the same one. And tables of level 1, each at the
+  // one place in the cache that it can have: those of 4 TiB of single pages, so that leaves that
+  // lie far apart are found as fast in a large machine as in a small one.
+  mutable std::array<Cached, abi::kMaxRadixOrder + 1> leaves_ = {};
+  mutable std::array<Cached, 64> tables_ = {};
 };
 
 }  // namespace luo
