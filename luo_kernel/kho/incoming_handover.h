@@ -42,7 +42,8 @@ class IncomingHandover {
   IncomingHandover(IncomingHandover&&) = default;
   IncomingHandover& operator=(IncomingHandover&&) = default;
 
-  // Takes every block that is still unrestored out of what `arena` may give away.
+  // Takes every block that is still unrestored out of what `arena` may give away. After an error
+  // (kAlreadyExists: a page was taken before) the arena has lost some of them.
   absl::Status Reserve(Arena& arena) const;
 
   // What is still unrestored: right after Open(), everything.

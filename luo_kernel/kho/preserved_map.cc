@@ -246,23 +246,34 @@ bool PreservedMap::Covers(PhysicalRange range) const {
 }
 
 std::optional<abi::RadixEntry> PreservedMap::FindIn(PhysicalRange range) const {
+  if (range.size == 0 || range.wraps()) return std::nullopt;
+  const uint64_t begin = range.start.value();
+  const uint64_t last = begin + (range.size - 1);
   for (const std::unique_ptr<Leaf>& leaf : leaves_) {
-    const uint64_t first = leaf->index << abi::kRadixBitmapBits;
+    const uint64_t base = leaf->index << abi::kRadixBitmapBits;
+    uint64_t from = 0;
+    uint64_t to = (uint64_t{1} << abi::kRadixBitmapBits) - 1;
     if (leaf->index != 0) {
-      const abi::RadixEntry start = *abi::DecodeRadixKey(first);
-      const PhysicalRange reach{PhysicalAddress(start.address), BytesOfOrder(start.order)
-                                                                    << abi::kRadixBitmapBits};
-      // The topmost leaf of an order reaches up to 2^64, where the largest size wraps to 0.
-      if (reach.size != 0 && !reach.Overlaps(range)) continue;
+      // All of one order: which bits the range can be about is arithmetic.
+      const abi::RadixEntry first = *abi::DecodeRadixKey(base);
+      const unsigned shift = abi::kPageShift + first.order;
+      if (last < first.address) continue;
+      if (begin > first.address) from = (begin - first.address) >> shift;
+      to = std::min(to, (last - first.address) >> shift);
     }
-    for (unsigned word = 0; word < kWordsPerLeaf; ++word) {
-      for (uint64_t bits = leaf->bits.bitmap[word]; bits != 0; bits &= bits - 1) {
-        const uint64_t key = first + word * 64 + static_cast<unsigned>(std::countr_zero(bits));
-        const abi::RadixEntry block = *abi::DecodeRadixKey(key);
-        if (range.Overlaps({PhysicalAddress(block.address), BytesOfOrder(block.order)})) {
-          return block;
-        }
+    for (uint64_t bit = from; bit <= to;) {
+      const uint64_t bits = leaf->bits.bitmap[bit / 64] >> (bit % 64);
+      if (bits == 0) {
+        bit = (bit / 64 + 1) * 64;
+        continue;
       }
+      bit += static_cast<unsigned>(std::countr_zero(bits));
+      if (bit > to) break;
+      const abi::RadixEntry block = *abi::DecodeRadixKey(base + bit);
+      if (range.Overlaps({PhysicalAddress(block.address), BytesOfOrder(block.order)})) {
+        return block;
+      }
+      ++bit;
     }
   }
   return std::nullopt;

@@ -1,6 +1,7 @@
 #include "luo_kernel/kho/subtree.h"
 
 #include <libfdt.h>
+#include <string.h>
 
 #include <algorithm>
 #include <utility>
@@ -150,18 +151,25 @@ absl::Status AddSubtree(WritablePhysicalMemory& memory, PhysicalAddress root,
 
 absl::Status RemoveSubtree(WritablePhysicalMemory& memory, PhysicalAddress root,
                            PhysicalAddress blob) {
-  ASSIGN_OR_RETURN(HandoverRoot before, ReadHandoverRoot(memory, root, abi::kKhoRootSize));
-  const auto subtree =
-      std::find_if(before.subtrees.begin(), before.subtrees.end(),
-                   [&](const Subtree& candidate) { return candidate.address == blob; });
-  if (subtree == before.subtrees.end()) {
-    return absl::NotFoundError(absl::StrCat("no subtree's blob lies at ", ToString(blob)));
-  }
   ASSIGN_OR_RETURN(void* fdt, OpenRoot(memory, root));
-  const int node = fdt_subnode_offset(fdt, 0, subtree->name.c_str());
-  const int error = node < 0 ? node : fdt_del_node(fdt, node);
+  const uint64_t address = blob.value();
+  int error = -FDT_ERR_NOTFOUND;
+  int node;
+  // Not by name: libfdt takes "LUO@1" for "LUO".
+  fdt_for_each_subnode(node, fdt, 0) {
+    int size = 0;
+    const void* value = fdt_getprop(fdt, node, abi::kKhoSubtreeAddressProperty, &size);
+    if (value == nullptr || size != sizeof(address) || memcmp(value, &address, sizeof(address))) {
+      continue;
+    }
+    error = fdt_del_node(fdt, node);
+    break;
+  }
   fdt_pack(fdt);
   if (error == 0) return absl::OkStatus();
+  if (error == -FDT_ERR_NOTFOUND) {
+    return absl::NotFoundError(absl::StrCat("no subtree's blob lies at ", ToString(blob)));
+  }
   return absl::InternalError(absl::StrCat("removing a subtree: ", fdt_strerror(error)));
 }
 

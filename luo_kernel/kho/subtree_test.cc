@@ -75,6 +75,14 @@ TEST_F(SubtreeTest, SubtreesComeAndGo) {
   EXPECT_THAT(Read()->subtrees, ::testing::ElementsAre(Subtree{"LUO", blob_, 32}));
 }
 
+TEST_F(SubtreeTest, UnitAddressesAreNotMistakenForTheNameAlone) {
+  ASSERT_TRUE(WriteHandoverRoot(machine_.memory(), root_, PhysicalAddress(0x1000)).ok());
+  ASSERT_TRUE(AddSubtree(machine_.memory(), root_, {"LUO", blob_, 32}).ok());
+  ASSERT_TRUE(AddSubtree(machine_.memory(), root_, {"LUO@1", root_, 16}).ok());
+  EXPECT_TRUE(RemoveSubtree(machine_.memory(), root_, blob_).ok());
+  EXPECT_THAT(Read()->subtrees, ::testing::ElementsAre(Subtree{"LUO@1", root_, 16}));
+}
+
 TEST_F(SubtreeTest, ThePageHasAnEndAndAddingPastItChangesNothing) {
   ASSERT_TRUE(WriteHandoverRoot(machine_.memory(), root_, PhysicalAddress(0x1000)).ok());
   size_t added = 0;
