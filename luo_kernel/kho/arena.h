@@ -1,8 +1,8 @@
 // Arena: the page allocator of a range of physical memory. Metadata comes from it, in folios of
 // 2^order pages, aligned to their size.
 //
-//   ASSIGN_OR_RETURN(Arena arena, Arena::Create(&memory, {PhysicalAddress(0x100000000), 64 <<
-//   20})); ASSIGN_OR_RETURN(PhysicalAddress page, arena.Allocate(0));
+//   ASSIGN_OR_RETURN(Arena arena, Arena::Create(&memory, {metadata, 64 << 20}));
+//   ASSIGN_OR_RETURN(PhysicalAddress page, arena.Allocate(0));
 //   RETURN_IF_ERROR(arena.Free(page, 0));
 //
 // Which pages are taken is known to the process only, as in a kernel: the one that boots over the

@@ -11,10 +11,10 @@
 //
 // Reading, after it:
 //
-//   ASSIGN_OR_RETURN(BlockList list, ReadBlockList(memory, PhysicalAddress(ser.files),
-//   sizeof(abi::LuoFileSer))); for (size_t i = 0; i < list.size(); ++i)
-//   Use(list.Get<abi::LuoFileSer>(i)); RETURN_IF_ERROR(RestoreBlocks(incoming, list));  // the
-//   pages are the caller's to free then
+//   const PhysicalAddress head(ser.files);
+//   ASSIGN_OR_RETURN(BlockList list, ReadBlockList(memory, head, sizeof(abi::LuoFileSer)));
+//   for (size_t i = 0; i < list.size(); ++i) Use(list.Get<abi::LuoFileSer>(i));
+//   RETURN_IF_ERROR(RestoreBlocks(incoming, list));  // from then on the caller's to free
 //
 // Not synchronised.
 #ifndef LUO_KERNEL_KHO_BLOCK_LIST_H_

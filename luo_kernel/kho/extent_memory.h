@@ -4,9 +4,10 @@
 //
 //   ExtentMemory memory;
 //   ASSIGN_OR_RETURN(vmm::UniqueFd ram, NewMemoryFile("metadata", 64 << 20));
-//   RETURN_IF_ERROR(memory.Add(PhysicalAddress(0x100000000), std::move(ram), 0, 64 << 20,
-//   ExtentUse::kMetadata)); ASSIGN_OR_RETURN(PhysicalAddress at,
-//   memory.AddAnywhere(std::move(guest_ram), 0, size, ExtentUse::kData));
+//   const PhysicalAddress metadata(0x100000000);
+//   RETURN_IF_ERROR(memory.Add(metadata, std::move(ram), 0, 64 << 20, ExtentUse::kMetadata));
+//   ASSIGN_OR_RETURN(PhysicalAddress folio,
+//                    memory.AddAnywhere(std::move(guest_ram), 0, size, ExtentUse::kData));
 //   ...
 //   ASSIGN_OR_RETURN(Extent extent, memory.Find(folio));  // which file, and where in it
 //

@@ -175,6 +175,17 @@ class Life {
                     })
                     .ok());
     EXPECT_TRUE(found == expected);
+    for (int i = 0; i < 300; ++i) {
+      const uint64_t first = Below(kDataPages);
+      const uint64_t pages = 1 + Below(std::min<uint64_t>(kDataPages - first, 600));
+      const auto begin = expected.begin() + static_cast<ptrdiff_t>(first);
+      const auto end = begin + static_cast<ptrdiff_t>(pages);
+      const PhysicalRange range{At(first), pages * kPage};
+      ASSERT_EQ(incoming->preserved().FindIn(range).has_value(),
+                std::find(begin, end, true) != end);
+      ASSERT_EQ(incoming->preserved().Covers(range), std::find(begin, end, false) == end);
+      ASSERT_EQ(incoming->preserved().BlockOf(At(first)).ok(), *begin);
+    }
     for (const auto& [first, pages] : folios_) {
       ASSERT_EQ(uint64_t{1} << incoming->RestoreFolio(At(first)).value(), pages);
       ASSERT_FALSE(incoming->RestoreFolio(At(first)).ok());

@@ -241,7 +241,7 @@ TEST_F(HandoverTest, ARestoreThatFailsTakesNothing) {
   EXPECT_EQ(incoming->RestorePages(Plus(data_, 1), 1).code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST_F(HandoverTest, ABlockListedTwiceInAnAreaIsRestoredNotOnce) {
+TEST_F(HandoverTest, AnAreaThatListsABlockTwiceIsNotRestored) {
   std::vector<PhysicalAddress> blocks = {data_, Plus(data_, kPage)};
   absl::StatusOr<abi::Vmalloc> area = handover_.PreserveVmalloc(blocks, 0, 0);
   ASSERT_TRUE(area.ok()) << area.status();

@@ -2,8 +2,8 @@
 // checks it all, from memory alone; nothing of it is trusted.
 //
 //   ASSIGN_OR_RETURN(auto handover, IncomingHandover::Open(memory, data));
-//   RETURN_IF_ERROR(handover.Reserve(arena));                   // boot: what was preserved is
-//   taken, the rest is free ASSIGN_OR_RETURN(Subtree luo, handover.FindSubtree("LUO"));
+//   RETURN_IF_ERROR(handover.Reserve(arena));  // what was preserved is taken, the rest is free
+//   ASSIGN_OR_RETURN(Subtree luo, handover.FindSubtree("LUO"));
 //   ASSIGN_OR_RETURN(unsigned order, handover.RestoreFolio(folio));  // from now on the caller's
 //   RETURN_IF_ERROR(arena.Free(folio, order));
 //

@@ -45,8 +45,8 @@ namespace luo {
 class OutgoingHandover {
  public:
   // `scratch` names at least one region, of whole pages; what of them lies in the arena is taken
-  // from it, for good. The first region's last 64 KiB hold the list of regions. `memory` and
-  // `arena` must outlive the handover.
+  // from it, for good. The first region's last 64 KiB hold the list of regions. After an error the
+  // arena may have lost some pages. `memory` and `arena` must outlive the handover.
   static absl::StatusOr<OutgoingHandover> Create(WritablePhysicalMemory* memory, Arena* arena,
                                                  std::vector<PhysicalRange> scratch);
 

@@ -2,8 +2,7 @@
 // whole.
 //
 //   ASSIGN_OR_RETURN(PreservedMap map, PreservedMap::Read(memory, root.memory_map));
-//   RETURN_IF_ERROR(map.ForEach([](PhysicalAddress address, unsigned order) { ...; return
-//   absl::OkStatus(); }));
+//   RETURN_IF_ERROR(map.ForEach([](PhysicalAddress address, unsigned order) { ... }));
 //
 // The memory may hold anything. The tree is refused (kDataLoss, or kOutOfRange for an address
 // outside memory) where a node is not page-aligned, is reached twice (so cycles are found), or is
@@ -12,7 +11,7 @@
 // not.
 //
 // One bit in a 4 KiB leaf for each block, as in the tree. Lookups cost the same however much is
-// preserved. A value.
+// preserved. Moved, not copied. Not synchronised: lookups, too, remember where they were.
 #ifndef LUO_KERNEL_KHO_PRESERVED_MAP_H_
 #define LUO_KERNEL_KHO_PRESERVED_MAP_H_
 

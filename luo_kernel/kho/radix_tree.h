@@ -2,7 +2,7 @@
 // luo_kernel/abi/kho_v4.h. OutgoingHandover's own; others see what it holds through PreservedMap.
 //
 //   ASSIGN_OR_RETURN(auto tree, RadixTree::Create(&memory, &arena));
-//   RETURN_IF_ERROR(tree->Insert(0x40000000, 9));
+//   RETURN_IF_ERROR(tree->Insert(PhysicalAddress(0x40000000), 9));
 //
 // Every operation goes down six levels at most, however much memory there is. As in Linux, nodes
 // that become empty stay.

@@ -2,9 +2,9 @@
 // subsystem's data lie. Read from anywhere safely; written the way Linux writes it, in place, in
 // one page.
 //
-//   ASSIGN_OR_RETURN(HandoverRoot root, ReadHandoverRoot(memory,
-//   PhysicalAddress(data.root_address), data.root_size)); for (const Subtree& subtree :
-//   root.subtrees) ...
+//   const PhysicalAddress page(data.root_address);
+//   ASSIGN_OR_RETURN(HandoverRoot root, ReadHandoverRoot(memory, page, data.root_size));
+//   for (const Subtree& subtree : root.subtrees) ...
 #ifndef LUO_KERNEL_KHO_SUBTREE_H_
 #define LUO_KERNEL_KHO_SUBTREE_H_
 
