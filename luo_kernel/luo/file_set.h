@@ -92,11 +92,6 @@ class FileSet {
   BlockListWriter blocks_;
 };
 
-// Gives preserved memory that came back to the arena, where it lies in the arena:
-// kho_restore_free().
-absl::Status RestoreFree(IncomingHandover& incoming, Arena& arena, PhysicalAddress address);
-absl::Status RestoreFreeBlocks(IncomingHandover& incoming, Arena& arena, const BlockList& list);
-
 }  // namespace luo
 
 #endif  // LUO_KERNEL_LUO_FILE_SET_H_

@@ -42,6 +42,7 @@
 #include <atomic>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -152,6 +153,8 @@ class LiveUpdate : public std::enable_shared_from_this<LiveUpdate> {
   PhysicalAddress flbs_address_;
   std::list<std::unique_ptr<SessionState>> outgoing_sessions_;
   std::list<std::unique_ptr<SessionState>> incoming_sessions_;
+  std::map<std::string, SessionState*, std::less<>> outgoing_by_name_;
+  std::map<std::string, SessionState*, std::less<>> incoming_by_name_;
   // Has room for outgoing_sessions_, and entries after Reboot() only.
   BlockListWriter session_blocks_;
   // What TakeIncoming() found for DeserializeOnce().

@@ -77,12 +77,13 @@ class MemfdHandler : public FileHandler {
  private:
   struct State;
 
-  // Restores the description and its array, and gives their pages back.
-  absl::Status TakeDescription(PhysicalAddress address, const MemfdImage& image);
-  // Restores what folios it can. Of those in the arena, the pages go back.
-  void Discard(const std::vector<FolioImage>& folios);
-  absl::StatusOr<vmm::UniqueFd> Reopen(const MemfdImage& image, const Extent& extent);
-  absl::StatusOr<vmm::UniqueFd> CopyOut(const MemfdImage& image);
+  // Restores what it can, and gives back to the arena what lies there. The first error.
+  absl::Status TakeDescription(PhysicalAddress address);
+  // Extents go with the last folio that is preserved in them.
+  absl::Status TakeFolios(const std::vector<FolioImage>& folios);
+  // The file whose extent the folios are in; none where they are in other memory.
+  absl::StatusOr<vmm::UniqueFd> PagesOf(const MemfdImage& image) const;
+  absl::StatusOr<vmm::UniqueFd> Reopen(const MemfdImage& image, int pages);
 
   ExtentMemory* const memory_;
   OutgoingHandover* const outgoing_;
