@@ -20,7 +20,9 @@ constexpr uint64_t kMaxAlignment = uint64_t{1} << 30;
 absl::Status CheckFile(int fd, uint64_t offset, uint64_t size, ExtentUse use) {
   struct stat info;
   if (fstat(fd, &info) < 0) return vmm::ErrnoStatus(errno, "extent");
-  const uint64_t end = static_cast<uint64_t>(info.st_size);
+  // The last page counts whole: a file has all of it, whatever its size says.
+  const uint64_t end =
+      (static_cast<uint64_t>(info.st_size) + abi::kPageSize - 1) & ~(abi::kPageSize - 1);
   if (offset > end || size > end - offset) {
     return absl::InvalidArgumentError(
         absl::StrCat("an extent of ", size, " bytes at ", offset, " in a file of ", end));

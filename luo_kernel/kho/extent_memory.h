@@ -58,8 +58,8 @@ class ExtentMemory : public WritablePhysicalMemory {
   ExtentMemory& operator=(const ExtentMemory&) = delete;
 
   // Puts [offset, offset + size) of the file at `address`. kInvalidArgument for what is not
-  // page-aligned, empty, past the file's end, or not sealed although `use` needs it; kAlreadyExists
-  // where it overlaps another extent; kOutOfRange past kAddressLimit.
+  // page-aligned, empty, past the file's last page, or not sealed although `use` needs it;
+  // kAlreadyExists where it overlaps another extent; kOutOfRange past kAddressLimit.
   absl::Status Add(PhysicalAddress address, vmm::UniqueFd fd, uint64_t offset, uint64_t size,
                    ExtentUse use);
   // The same at the lowest address above kFloor that is free and as aligned as the largest folio
