@@ -247,8 +247,10 @@ absl::StatusOr<vmm::UniqueFd> MemfdHandler::Retrieve(FileOpArgs& args) {
     return WithErrno(image.status(), EINVAL);
   }
   absl::StatusOr<vmm::UniqueFd> pages = PagesOf(*image);
-  absl::StatusOr<vmm::UniqueFd> file = pages.status();
-  if (pages.ok() && !pages->valid()) {
+  absl::StatusOr<vmm::UniqueFd> file = vmm::UniqueFd();
+  if (!pages.ok()) {
+    file = pages.status();
+  } else if (!pages->valid()) {
     // Copied before its folios are given back to whoever writes to them next.
     file = CopyOutMemfd(incoming_->memory(), *image, FolioOrders(incoming_->preserved()));
   }

@@ -210,7 +210,9 @@ TEST_F(MemfdHandlerTest, KnowsMemfdsOnly) {
   EXPECT_FALSE(handler_->CanPreserve(UniqueFd(open("/", O_RDONLY)).get()));
   EXPECT_FALSE(handler_->CanPreserve(-1));
   UniqueFd huge(memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB));
-  if (huge.valid()) EXPECT_FALSE(handler_->CanPreserve(huge.get()));
+  if (huge.valid()) {
+    EXPECT_FALSE(handler_->CanPreserve(huge.get()));
+  }
 }
 
 TEST_F(MemfdHandlerTest, RefusesAFileOf2To32Pages) {
@@ -336,8 +338,8 @@ class CopyOutTest : public MemfdHandlerTest {
 TEST_F(CopyOutTest, IsCopiedIntoANewFile) {
   std::string bytes((1 << 20) + 777, '\0');
   for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 7 + i / 4096);
-  MemfdContents contents = ContentsOf(absl::MakeConstSpan(
-      reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()));
+  MemfdContents contents = ContentsOf(
+      absl::MakeConstSpan(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()));
   contents.position = 42;
   contents.seals = F_SEAL_SEAL | F_SEAL_GROW;
   HandOver(contents);
@@ -363,9 +365,8 @@ TEST_F(CopyOutTest, FoliosThatAreNotPreservedAreAnError) {
 }
 
 TEST_F(CopyOutTest, ASealNobodyKnowsIsAnError) {
-  Replace([](OutgoingHandover& outgoing) {
-    return WriteMemfdSer(outgoing, 0, 0, 0x40, {})->value();
-  });
+  Replace(
+      [](OutgoingHandover& outgoing) { return WriteMemfdSer(outgoing, 0, 0, 0x40, {})->value(); });
   EXPECT_EQ(StatusErrno(session_->RetrieveFd(1).status()), EOPNOTSUPP);
 }
 
