@@ -26,17 +26,14 @@ struct LiveUpdate::SessionState {
   // Closed after a Reboot(): what CancelReboot() has to release.
   bool closed = false;
   FileSet files;
+  // Where in its list it is.
+  SessionList::iterator self;
 };
 
 namespace {
 
 constexpr uint64_t kMaxSessions =
     abi::kMaxBlocks * abi::EntriesPerBlock(sizeof(abi::LuoSessionSer));
-
-template <typename List, typename State>
-void Remove(List& list, const State* state) {
-  list.remove_if([state](const auto& other) { return other.get() == state; });
-}
 
 }  // namespace
 
@@ -177,6 +174,13 @@ absl::Status LiveUpdate::Deserialize() {
   return *deserialized_;
 }
 
+LiveUpdate::SessionState& LiveUpdate::Append(SessionList& list,
+                                             std::unique_ptr<SessionState> state) {
+  list.push_back(std::move(state));
+  list.back()->self = std::prev(list.end());
+  return *list.back();
+}
+
 absl::Status LiveUpdate::DeserializeOnce() {
   // Whatever fails, nothing is taken back: the memory of what could not be read stays preserved,
   // and nobody gets at it.
@@ -192,8 +196,7 @@ absl::Status LiveUpdate::DeserializeOnce() {
     if (!incoming_by_name_.emplace(state->name, state.get()).second) {
       return vmm::ErrnoStatus(EEXIST, absl::StrCat("two sessions '", state->name, "'"));
     }
-    incoming_sessions_.push_back(std::move(state));
-    SessionState& session = *incoming_sessions_.back();
+    SessionState& session = Append(incoming_sessions_, std::move(state));
     RETURN_IF_ERROR(vmm::Annotate(session.files.Deserialize(incoming_, ser.file_set),
                                   absl::StrCat("session '", session.name, "'")));
   }
@@ -217,7 +220,7 @@ absl::StatusOr<std::unique_ptr<Session>> LiveUpdate::CreateSession(absl::string_
                                               &preserved_files_, /*from_before=*/false);
   SessionState* const session = state.get();
   outgoing_by_name_.emplace(session->name, session);
-  outgoing_sessions_.push_back(std::move(state));
+  Append(outgoing_sessions_, std::move(state));
   return std::unique_ptr<Session>(new Session(shared_from_this(), session, /*incoming=*/false));
 }
 
@@ -249,12 +252,12 @@ void LiveUpdate::Release(SessionState* session, bool put_back) {
     // What cannot be finished stays for good, and nobody gets at it any more.
     if (!session->files.Finish().ok()) return;
     incoming_by_name_.erase(session->name);
-    Remove(incoming_sessions_, session);
+    incoming_sessions_.erase(session->self);
     return;
   }
   session->files.UnpreserveAll();
   outgoing_by_name_.erase(session->name);
-  Remove(outgoing_sessions_, session);
+  outgoing_sessions_.erase(session->self);
   (void)session_blocks_.Shrink(outgoing_sessions_.size());
 }
 

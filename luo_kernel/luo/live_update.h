@@ -128,11 +128,13 @@ class LiveUpdate : public std::enable_shared_from_this<LiveUpdate> {
  private:
   friend class Session;
   struct SessionState;
+  using SessionList = std::list<std::unique_ptr<SessionState>>;
 
   LiveUpdate(OutgoingHandover* outgoing, IncomingHandover* incoming);
 
   absl::Status TakeIncoming();
   absl::Status SetUpOutgoing();
+  static SessionState& Append(SessionList& list, std::unique_ptr<SessionState> state);
   absl::Status DeserializeOnce();
   absl::Status CheckRunning() const;
   absl::Status WriteRoot(PhysicalAddress sessions);
@@ -151,8 +153,8 @@ class LiveUpdate : public std::enable_shared_from_this<LiveUpdate> {
   uint64_t number_ = 0;
   PhysicalAddress root_address_;
   PhysicalAddress flbs_address_;
-  std::list<std::unique_ptr<SessionState>> outgoing_sessions_;
-  std::list<std::unique_ptr<SessionState>> incoming_sessions_;
+  SessionList outgoing_sessions_;
+  SessionList incoming_sessions_;
   std::map<std::string, SessionState*, std::less<>> outgoing_by_name_;
   std::map<std::string, SessionState*, std::less<>> incoming_by_name_;
   // Has room for outgoing_sessions_, and entries after Reboot() only.

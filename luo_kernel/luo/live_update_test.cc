@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -720,6 +721,75 @@ TEST_F(FlbTest, EveryFailureIsUndone) {
     if (status.ok()) break;
     ASSERT_LT(fail_at, 100);
   }
+}
+
+// The same in the new kernel: whatever fails there, nothing stays behind once all is finished.
+TEST_F(FlbTest, EveryFailureOfTheNewKernelLeavesNothing) {
+  for (int64_t fail_at = 0;; ++fail_at) {
+    SCOPED_TRACE(fail_at);
+    ASSERT_LT(fail_at, 100);
+    std::unique_ptr<Session> out = Create("a");
+    for (uint64_t n : {1, 2, 3}) {
+      ASSERT_EQ(out->PreserveFd(n, NumberFile(n)), absl::OkStatus());
+    }
+    ASSERT_EQ(machine_.Kexec(), absl::OkStatus());
+    faults_ = Faults{.fail_at = fail_at};
+    std::unique_ptr<Session> in = RetrieveSession("a");
+    absl::Status status;
+    for (uint64_t n : {3, 1}) {
+      const absl::Status retrieved = in->RetrieveFd(n).status();
+      EXPECT_EQ(in->RetrieveFd(n).status(), retrieved);
+      status.Update(retrieved);
+    }
+    const absl::Status flb = machine_.luo().flbs().GetIncomingFlb(flb_.get()).status();
+    if (flb.ok()) machine_.luo().flbs().PutIncomingFlb(flb_.get());
+    EXPECT_EQ(in->Finish(), absl::OkStatus());
+    in.reset();
+    // KHO's root, and the page of an FLB that cannot be retrieved, which nobody can free.
+    EXPECT_EQ(machine_.usage().unrestored_blocks, flb.ok() ? 1u : 2u);
+    EXPECT_TRUE(machine_.luo().sessions().empty());
+    if (status.ok() && flb.ok()) break;
+  }
+}
+
+// --- Limits and threads. ---
+
+TEST(LiveUpdateLimitsTest, AreThoseOfLinux) {
+  static_assert(FileSet::kMaxFiles == 630000);
+  TestMachine machine;
+  machine.PowerOn(/*arena_bytes=*/uint64_t{64} << 20);
+  std::vector<std::unique_ptr<Session>> sessions;
+  for (int i = 0; i < 510000; ++i) {
+    absl::StatusOr<std::unique_ptr<Session>> session =
+        machine.luo().CreateSession(absl::StrCat("s", i));
+    ASSERT_TRUE(session.ok()) << session.status();
+    sessions.push_back(*std::move(session));
+  }
+  EXPECT_EQ(StatusErrno(machine.luo().CreateSession("one more").status()), ENOSPC);
+  sessions.clear();
+  EXPECT_TRUE(machine.luo().CreateSession("one more").ok());
+}
+
+TEST_F(FlbTest, ManyThreadsMayUseIt) {
+  const TestMachine::Usage before = machine_.usage();
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([this, i] {
+      for (int round = 0; round < 20; ++round) {
+        std::unique_ptr<Session> session = Create(absl::StrCat("thread ", i));
+        for (uint64_t n = 0; n < 3; ++n) {
+          EXPECT_EQ(session->PreserveFd(n, NumberFile(n)), absl::OkStatus());
+        }
+        absl::StatusOr<std::shared_ptr<void>> object =
+            machine_.luo().flbs().GetOutgoingFlb(flb_.get());
+        EXPECT_TRUE(object.ok());
+        machine_.luo().flbs().PutOutgoingFlb(flb_.get());
+        (void)machine_.luo().sessions();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(machine_.usage(), before);
 }
 
 }  // namespace

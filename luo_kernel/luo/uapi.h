@@ -14,7 +14,8 @@
 //   EFAULT   `bytes` are fewer than their own `size` says
 //   ENOTTY   the number is known, the rest of the command is not that ioctl
 //   E2BIG    the structure is larger than known, and not zero where it is unknown
-// and then those of LiveUpdate, Session and the file handlers.
+// and then those of LiveUpdate, Session and the file handlers. Of EMFILE and another error, Linux
+// says EMFILE: it looks for room in the caller's table first, here that comes last.
 //
 // Ownership: destroying a DeviceFile or SessionFile is the last close (release) of that file. Both
 // keep their LiveUpdate alive.
