@@ -7,16 +7,17 @@
 
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "base/unique_fd.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "luo_kernel/abi/luo_v5.h"
 #include "luo_kernel/luo/fake_handler.h"
+#include "luo_kernel/luo/live_update_fixture.h"
 #include "luo_kernel/luo/test_machine.h"
 
 namespace luo {
@@ -26,49 +27,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using vmm::StatusErrno;
 using vmm::UniqueFd;
-
-class LiveUpdateTest : public testing::Test {
- protected:
-  void SetUp() override {
-    machine_.on_boot = [this](TestMachine& machine) {
-      handler_ = std::make_shared<FakeHandler>("fake-v1", machine, &faults_);
-      ASSERT_EQ(machine.luo().RegisterFileHandler(handler_), absl::OkStatus());
-      if (!with_flb_) return;
-      flb_ = std::make_shared<FakeFlb>("flb-v1", machine, &faults_);
-      ASSERT_EQ(machine.luo().RegisterFlb(handler_.get(), flb_), absl::OkStatus());
-    };
-    machine_.PowerOn();
-  }
-
-  std::unique_ptr<Session> Create(const std::string& name) {
-    absl::StatusOr<std::unique_ptr<Session>> session = machine_.luo().CreateSession(name);
-    EXPECT_TRUE(session.ok()) << session.status();
-    return session.ok() ? *std::move(session) : nullptr;
-  }
-  std::unique_ptr<Session> RetrieveSession(const std::string& name) {
-    EXPECT_EQ(machine_.luo().Deserialize(), absl::OkStatus());
-    absl::StatusOr<std::unique_ptr<Session>> session = machine_.luo().RetrieveSession(name);
-    EXPECT_TRUE(session.ok()) << session.status();
-    return session.ok() ? *std::move(session) : nullptr;
-  }
-  int CreateErrno(absl::string_view name) {
-    return StatusErrno(machine_.luo().CreateSession(name).status());
-  }
-  int RetrieveErrno(absl::string_view name) {
-    return StatusErrno(machine_.luo().RetrieveSession(name).status());
-  }
-  abi::LuoSer Root() {
-    const absl::StatusOr<Subtree> subtree = machine_.outgoing().FindSubtree("LUO");
-    EXPECT_TRUE(subtree.ok());
-    return *ReadStruct<abi::LuoSer>(machine_.memory(), subtree->address);
-  }
-
-  bool with_flb_ = false;
-  Faults faults_;
-  TestMachine machine_;
-  std::shared_ptr<FakeHandler> handler_;
-  std::shared_ptr<FakeFlb> flb_;
-};
 
 TEST_F(LiveUpdateTest, WritesTheRootWhereTheNextKernelLooks) {
   const abi::LuoSer root = Root();
@@ -421,112 +379,6 @@ TEST_F(LiveUpdateTest, WithoutAHandlerTheDeviceFailsForGood) {
   EXPECT_EQ(StatusErrno(machine_.luo().OpenDevice()), EIO);
 }
 
-// --- What another kernel left is not trusted. ---
-
-class HostileTest : public LiveUpdateTest {
- protected:
-  // A session with a file, ready for a kexec.
-  void Freeze() {
-    session_ = Create("a");
-    ASSERT_EQ(session_->PreserveFd(1, NumberFile(1)), absl::OkStatus());
-    other_ = Create("b");
-    ASSERT_EQ(machine_.luo().Reboot(), absl::OkStatus());
-    root_at_ = machine_.outgoing().FindSubtree("LUO")->address;
-    root_ = Root();
-    session_at_ = PhysicalAddress(root_.sessions_pa + sizeof(abi::BlockHeader));
-    session_ser_ = *ReadStruct<abi::LuoSessionSer>(machine_.memory(), session_at_);
-  }
-  template <typename T>
-  void Put(PhysicalAddress at, const T& value) {
-    ASSERT_EQ(WriteStruct(machine_.memory(), at, value), absl::OkStatus());
-  }
-  absl::Status Boot() { return machine_.Boot(machine_.outgoing().data()); }
-  int DeserializeErrno() {
-    EXPECT_EQ(Boot(), absl::OkStatus());
-    const absl::Status status = machine_.luo().Deserialize();
-    EXPECT_FALSE(status.ok());
-    EXPECT_EQ(StatusErrno(machine_.luo().OpenDevice()), EIO);
-    return StatusErrno(status);
-  }
-
-  std::unique_ptr<Session> session_, other_;
-  PhysicalAddress root_at_, session_at_;
-  abi::LuoSer root_;
-  abi::LuoSessionSer session_ser_;
-};
-
-TEST_F(HostileTest, AnotherVersionIsNotBooted) {
-  Freeze();
-  memcpy(root_.compatible, "luo-v6", 7);
-  Put(root_at_, root_);
-  EXPECT_EQ(StatusErrno(Boot()), EINVAL);
-}
-
-TEST_F(HostileTest, AVersionWithoutItsEndIsNotBooted) {
-  Freeze();
-  memcpy(root_.compatible, "luo-v5xx", 8);
-  Put(root_at_, root_);
-  EXPECT_EQ(StatusErrno(Boot()), EINVAL);
-}
-
-TEST_F(HostileTest, SessionsOutsideMemoryAreNotBooted) {
-  Freeze();
-  root_.sessions_pa = 0xfffffffffffff000;
-  Put(root_at_, root_);
-  EXPECT_FALSE(Boot().ok());
-}
-
-TEST_F(HostileTest, FlbsOutsideMemoryAreNotBooted) {
-  Freeze();
-  root_.flbs_pa = 0x1000;
-  Put(root_at_, root_);
-  EXPECT_FALSE(Boot().ok());
-}
-
-TEST_F(HostileTest, TooManyFlbsAreNotBooted) {
-  Freeze();
-  Put(PhysicalAddress(root_.flbs_pa), abi::LuoFlbHeaderSer{1, 64});
-  EXPECT_EQ(Boot().code(), absl::StatusCode::kDataLoss);
-}
-
-TEST_F(HostileTest, AFileCountThatIsNotTheListsIsRefused) {
-  Freeze();
-  session_ser_.file_set.count = 2;
-  Put(session_at_, session_ser_);
-  EXPECT_EQ(DeserializeErrno(), EINVAL);
-}
-
-TEST_F(HostileTest, TwoSessionsOfOneNameAreRefused) {
-  Freeze();
-  session_ser_.name[0] = 'b';
-  Put(session_at_, session_ser_);
-  EXPECT_EQ(DeserializeErrno(), EEXIST);
-}
-
-TEST_F(HostileTest, TwoSessionsWithOneListOfFilesAreRefused) {
-  Freeze();
-  memcpy(session_ser_.name, "c", 2);
-  Put(PhysicalAddress(session_at_.value() + sizeof(session_ser_)), session_ser_);
-  EXPECT_EQ(Boot(), absl::OkStatus());
-  EXPECT_FALSE(machine_.luo().Deserialize().ok());
-}
-
-TEST_F(HostileTest, ANameWithoutEndIsCut) {
-  Freeze();
-  memset(session_ser_.name, 'x', sizeof(session_ser_.name));
-  Put(session_at_, session_ser_);
-  ASSERT_EQ(Boot(), absl::OkStatus());
-  EXPECT_NE(RetrieveSession(std::string(63, 'x')), nullptr);
-}
-
-TEST_F(HostileTest, AFilesListOutsideMemoryIsRefused) {
-  Freeze();
-  session_ser_.file_set.files = 0x2000;
-  Put(session_at_, session_ser_);
-  EXPECT_EQ(Boot(), absl::OkStatus());
-  EXPECT_FALSE(machine_.luo().Deserialize().ok());
-}
-
 // --- Freezing and its undoing. ---
 
 TEST_F(LiveUpdateTest, AFailedFreezeIsUndoneInReverse) {
@@ -618,141 +470,7 @@ TEST_F(LiveUpdateTest, RefusesFlbsThatLinuxRefuses) {
   EXPECT_EQ(StatusErrno(luo.UnregisterFileHandler(handler_.get())), ENOENT);
 }
 
-class FlbTest : public LiveUpdateTest {
- protected:
-  FlbTest() { with_flb_ = true; }
-};
-
-TEST_F(FlbTest, IsPreservedWithTheFirstFileAndUnpreservedWithTheLast) {
-  const TestMachine::Usage before = machine_.usage();
-  std::unique_ptr<Session> a = Create("a");
-  std::unique_ptr<Session> b = Create("b");
-  EXPECT_EQ(StatusErrno(machine_.luo().flbs().GetOutgoingFlb(flb_.get()).status()), ENOENT);
-  ASSERT_EQ(a->PreserveFd(1, NumberFile(1)), absl::OkStatus());
-  ASSERT_EQ(b->PreserveFd(2, NumberFile(2)), absl::OkStatus());
-  EXPECT_TRUE(machine_.luo().flbs().GetOutgoingFlb(flb_.get()).ok());
-  machine_.luo().flbs().PutOutgoingFlb(flb_.get());
-  a.reset();
-  EXPECT_THAT(faults_.log,
-              ElementsAre("preserve flb-v1", "preserve 1", "preserve 2", "unpreserve 1"));
-  faults_.log.clear();
-  b.reset();
-  EXPECT_THAT(faults_.log, ElementsAre("unpreserve 2", "unpreserve flb-v1"));
-  EXPECT_EQ(machine_.usage(), before);
-}
-
-TEST_F(FlbTest, IsHandedOverWithItsCountAndFinishedWithTheLastFile) {
-  std::unique_ptr<Session> a = Create("a");
-  std::unique_ptr<Session> b = Create("b");
-  for (uint64_t n : {1, 2}) ASSERT_EQ(a->PreserveFd(n, NumberFile(n)), absl::OkStatus());
-  ASSERT_EQ(b->PreserveFd(3, NumberFile(3)), absl::OkStatus());
-  ASSERT_EQ(machine_.Kexec(), absl::OkStatus());
-  HandlerRegistry& flbs = machine_.luo().flbs();
-  absl::StatusOr<std::shared_ptr<void>> object = flbs.GetIncomingFlb(flb_.get());
-  ASSERT_TRUE(object.ok()) << object.status();
-  EXPECT_EQ(*std::static_pointer_cast<uint64_t>(*object), 0xf1bu);
-  flbs.PutIncomingFlb(flb_.get());
-  RetrieveSession("a").reset();
-  faults_.log.clear();
-  RetrieveSession("b").reset();
-  EXPECT_THAT(faults_.log, ElementsAre("finish 0", "finish flb-v1"));
-  EXPECT_EQ(StatusErrno(flbs.GetIncomingFlb(flb_.get()).status()), ENODATA);
-}
-
-TEST_F(FlbTest, ThatNobodyAskedForIsRetrievedToBeFinished) {
-  std::unique_ptr<Session> a = Create("a");
-  for (uint64_t n : {1, 2}) ASSERT_EQ(a->PreserveFd(n, NumberFile(n)), absl::OkStatus());
-  ASSERT_EQ(machine_.Kexec(), absl::OkStatus());
-  faults_.log.clear();
-  RetrieveSession("a").reset();
-  EXPECT_THAT(faults_.log, ElementsAre("finish 0", "finish 0", "retrieve flb-v1", "finish flb-v1"));
-}
-
-TEST_F(FlbTest, AFailedRetrieveIsNotTriedAgain) {
-  std::unique_ptr<Session> a = Create("a");
-  ASSERT_EQ(a->PreserveFd(1, NumberFile(1)), absl::OkStatus());
-  ASSERT_EQ(machine_.Kexec(), absl::OkStatus());
-  faults_.fail_at = faults_.calls;
-  EXPECT_EQ(StatusErrno(machine_.luo().flbs().GetIncomingFlb(flb_.get()).status()), EIO);
-  EXPECT_EQ(StatusErrno(machine_.luo().flbs().GetIncomingFlb(flb_.get()).status()), EIO);
-}
-
-TEST_F(FlbTest, ThatDidNotComeIsNotThere) {
-  EXPECT_EQ(StatusErrno(machine_.luo().flbs().GetIncomingFlb(flb_.get()).status()), ENODATA);
-  ASSERT_EQ(machine_.Kexec(), absl::OkStatus());
-  EXPECT_EQ(StatusErrno(machine_.luo().flbs().GetIncomingFlb(flb_.get()).status()), ENOENT);
-}
-
-// Each call that can fail is made to, once: what was there before is there again.
-TEST_F(FlbTest, EveryFailureIsUndone) {
-  auto second = std::make_shared<FakeFlb>("flb-v2", machine_, &faults_);
-  ASSERT_EQ(machine_.luo().RegisterFlb(handler_.get(), second), absl::OkStatus());
-  const TestMachine::Usage before = machine_.usage();
-  for (int64_t fail_at = 0;; ++fail_at) {
-    SCOPED_TRACE(fail_at);
-    faults_ = Faults{.fail_at = fail_at};
-    std::unique_ptr<Session> a = Create("a");
-    std::unique_ptr<Session> b = Create("b");
-    absl::Status status;
-    for (uint64_t n : {1, 2}) {
-      const TestMachine::Usage usage = machine_.usage();
-      const absl::Status preserved = a->PreserveFd(n, NumberFile(n));
-      status.Update(preserved);
-      if (!preserved.ok()) {
-        EXPECT_EQ(machine_.usage(), usage);
-      }
-    }
-    status.Update(b->PreserveFd(3, NumberFile(3)));
-    const absl::Status rebooted = machine_.luo().Reboot();
-    status.Update(rebooted);
-    if (rebooted.ok()) machine_.luo().CancelReboot();
-    a.reset();
-    b.reset();
-    EXPECT_EQ(machine_.usage(), before);
-    // What was preserved was unpreserved, what was frozen unfrozen.
-    int balance = 0;
-    for (const std::string& line : faults_.log) {
-      if (line.ends_with("fails")) continue;
-      if (line.starts_with("preserve") || line.starts_with("freeze")) ++balance;
-      if (line.starts_with("un")) --balance;
-    }
-    EXPECT_EQ(balance, 0);
-    EXPECT_EQ(status.ok(), faults_.calls <= fail_at);
-    if (status.ok()) break;
-    ASSERT_LT(fail_at, 100);
-  }
-}
-
-// The same in the new kernel: whatever fails there, nothing stays behind once all is finished.
-TEST_F(FlbTest, EveryFailureOfTheNewKernelLeavesNothing) {
-  for (int64_t fail_at = 0;; ++fail_at) {
-    SCOPED_TRACE(fail_at);
-    ASSERT_LT(fail_at, 100);
-    std::unique_ptr<Session> out = Create("a");
-    for (uint64_t n : {1, 2, 3}) {
-      ASSERT_EQ(out->PreserveFd(n, NumberFile(n)), absl::OkStatus());
-    }
-    ASSERT_EQ(machine_.Kexec(), absl::OkStatus());
-    faults_ = Faults{.fail_at = fail_at};
-    std::unique_ptr<Session> in = RetrieveSession("a");
-    absl::Status status;
-    for (uint64_t n : {3, 1}) {
-      const absl::Status retrieved = in->RetrieveFd(n).status();
-      EXPECT_EQ(in->RetrieveFd(n).status(), retrieved);
-      status.Update(retrieved);
-    }
-    const absl::Status flb = machine_.luo().flbs().GetIncomingFlb(flb_.get()).status();
-    if (flb.ok()) machine_.luo().flbs().PutIncomingFlb(flb_.get());
-    EXPECT_EQ(in->Finish(), absl::OkStatus());
-    in.reset();
-    // KHO's root, and the page of an FLB that cannot be retrieved, which nobody can free.
-    EXPECT_EQ(machine_.usage().unrestored_blocks, flb.ok() ? 1u : 2u);
-    EXPECT_TRUE(machine_.luo().sessions().empty());
-    if (status.ok() && flb.ok()) break;
-  }
-}
-
-// --- Limits and threads. ---
+// --- Limits of sessions. ---
 
 TEST(LiveUpdateLimitsTest, AreThoseOfLinux) {
   static_assert(FileSet::kMaxFiles == 630000);
@@ -768,28 +486,6 @@ TEST(LiveUpdateLimitsTest, AreThoseOfLinux) {
   EXPECT_EQ(StatusErrno(machine.luo().CreateSession("one more").status()), ENOSPC);
   sessions.clear();
   EXPECT_TRUE(machine.luo().CreateSession("one more").ok());
-}
-
-TEST_F(FlbTest, ManyThreadsMayUseIt) {
-  const TestMachine::Usage before = machine_.usage();
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i) {
-    threads.emplace_back([this, i] {
-      for (int round = 0; round < 20; ++round) {
-        std::unique_ptr<Session> session = Create(absl::StrCat("thread ", i));
-        for (uint64_t n = 0; n < 3; ++n) {
-          EXPECT_EQ(session->PreserveFd(n, NumberFile(n)), absl::OkStatus());
-        }
-        absl::StatusOr<std::shared_ptr<void>> object =
-            machine_.luo().flbs().GetOutgoingFlb(flb_.get());
-        EXPECT_TRUE(object.ok());
-        machine_.luo().flbs().PutOutgoingFlb(flb_.get());
-        (void)machine_.luo().sessions();
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(machine_.usage(), before);
 }
 
 }  // namespace

@@ -66,7 +66,8 @@ struct MemfdContents {
   uint32_t seals = 0;
   // Fills `out` with what the file has from `offset` on. Called once for each folio, in order.
   std::function<absl::Status(uint64_t offset, absl::Span<std::byte> out)> read;
-  // Order of the largest folio: 9 is 2 MiB. At most Arena::kMaxOrder.
+  // Order of the largest folio: 9 is 2 MiB. At most Arena::kMaxOrder; 0 for a kernel without
+  // transparent huge pages, whose files have single pages only.
   unsigned max_order = 9;
 };
 
