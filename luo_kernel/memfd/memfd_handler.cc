@@ -39,13 +39,20 @@ absl::StatusOr<vmm::UniqueFd> OpenAnew(int fd) {
   return again;
 }
 
-absl::Status FillHoles(int fd, uint64_t size) {
-  if (size == 0) return absl::OkStatus();
-  int error = fallocate(fd, 0, 0, static_cast<off_t>(size)) < 0 ? errno : 0;
+absl::Status FillHoles(int fd, const struct stat& info) {
+  const uint64_t size = static_cast<uint64_t>(info.st_size);
+  // As many blocks of 512 bytes as pages want: there is nothing to fill, and fallocate() would take
+  // as long as for an empty file, or longer. (A huge page that goes over the end can hide a hole of
+  // just that size, which then stays one.)
+  const uint64_t pages = size / abi::kPageSize + (size % abi::kPageSize != 0);
+  if (static_cast<uint64_t>(info.st_blocks) == pages * (abi::kPageSize / 512)) {
+    return absl::OkStatus();
+  }
+  int error = fallocate(fd, 0, 0, info.st_size) < 0 ? errno : 0;
   if (error == EBADF) {
     const absl::StatusOr<vmm::UniqueFd> writable = OpenAnew(fd);
     if (!writable.ok()) return absl::OkStatus();
-    error = fallocate(writable->get(), 0, 0, static_cast<off_t>(size)) < 0 ? errno : 0;
+    error = fallocate(writable->get(), 0, 0, info.st_size) < 0 ? errno : 0;
   }
   if (error == 0) return absl::OkStatus();
   return vmm::ErrnoStatus(error, absl::StrCat("memory for a memfd of ", size, " bytes"));
@@ -102,7 +109,7 @@ absl::Status MemfdHandler::Preserve(FileOpArgs& args) {
   if (state->pages > abi::kMaxMemfdPages) {
     return vmm::ErrnoStatus(EFBIG, absl::StrCat("a memfd of ", state->size, " bytes"));
   }
-  RETURN_IF_ERROR(FillHoles(args.file, state->size));
+  RETURN_IF_ERROR(FillHoles(args.file, info));
 
   std::vector<FolioImage> folios;
   const auto undo = [&] {

@@ -170,6 +170,14 @@ TEST_F(MemfdHandlerTest, FillsHoles) {
   EXPECT_GE(Stat(file).st_blocks, (1 << 20) / 512);
 }
 
+TEST_F(MemfdHandlerTest, FillsAHoleInAFileThatIsNearlyFull) {
+  UniqueFd file = Memfd(64 * 4096);
+  ASSERT_EQ(fallocate(file.get(), 0, 0, 64 * 4096), 0);
+  ASSERT_EQ(fallocate(file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 4096), 0);
+  ASSERT_EQ(session_->PreserveFd(1, Dup(file)), absl::OkStatus());
+  EXPECT_GE(Stat(file).st_blocks, 64 * 8);
+}
+
 TEST_F(MemfdHandlerTest, AReadOnlyDescriptorIsPreservedToo) {
   UniqueFd file = Memfd(8192);
   Put(file, 0, "x");
