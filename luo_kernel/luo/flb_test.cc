@@ -29,11 +29,11 @@ TEST_F(FlbTest, IsPreservedWithTheFirstFileAndUnpreservedWithTheLast) {
   const TestMachine::Usage before = machine_.usage();
   std::unique_ptr<Session> a = Create("a");
   std::unique_ptr<Session> b = Create("b");
-  EXPECT_EQ(StatusErrno(machine_.luo().flbs().GetOutgoingFlb(flb_.get()).status()), ENOENT);
+  EXPECT_EQ(StatusErrno(machine_.luo().GetOutgoingFlb(flb_.get()).status()), ENOENT);
   ASSERT_EQ(a->PreserveFd(1, NumberFile(1)), absl::OkStatus());
   ASSERT_EQ(b->PreserveFd(2, NumberFile(2)), absl::OkStatus());
-  EXPECT_TRUE(machine_.luo().flbs().GetOutgoingFlb(flb_.get()).ok());
-  machine_.luo().flbs().PutOutgoingFlb(flb_.get());
+  EXPECT_TRUE(machine_.luo().GetOutgoingFlb(flb_.get()).ok());
+  machine_.luo().PutOutgoingFlb(flb_.get());
   a.reset();
   EXPECT_THAT(faults_.log,
               ElementsAre("preserve flb-v1", "preserve 1", "preserve 2", "unpreserve 1"));
@@ -49,16 +49,16 @@ TEST_F(FlbTest, IsHandedOverWithItsCountAndFinishedWithTheLastFile) {
   for (uint64_t n : {1, 2}) ASSERT_EQ(a->PreserveFd(n, NumberFile(n)), absl::OkStatus());
   ASSERT_EQ(b->PreserveFd(3, NumberFile(3)), absl::OkStatus());
   ASSERT_EQ(machine_.Kexec(), absl::OkStatus());
-  HandlerRegistry& flbs = machine_.luo().flbs();
-  absl::StatusOr<std::shared_ptr<void>> object = flbs.GetIncomingFlb(flb_.get());
+  LiveUpdate& luo = machine_.luo();
+  absl::StatusOr<std::shared_ptr<void>> object = luo.GetIncomingFlb(flb_.get());
   ASSERT_TRUE(object.ok()) << object.status();
   EXPECT_EQ(*std::static_pointer_cast<uint64_t>(*object), 0xf1bu);
-  flbs.PutIncomingFlb(flb_.get());
+  luo.PutIncomingFlb(flb_.get());
   RetrieveSession("a").reset();
   faults_.log.clear();
   RetrieveSession("b").reset();
   EXPECT_THAT(faults_.log, ElementsAre("finish 0", "finish flb-v1"));
-  EXPECT_EQ(StatusErrno(flbs.GetIncomingFlb(flb_.get()).status()), ENODATA);
+  EXPECT_EQ(StatusErrno(luo.GetIncomingFlb(flb_.get()).status()), ENODATA);
 }
 
 TEST_F(FlbTest, ThatNobodyAskedForIsRetrievedToBeFinished) {
@@ -75,14 +75,14 @@ TEST_F(FlbTest, AFailedRetrieveIsNotTriedAgain) {
   ASSERT_EQ(a->PreserveFd(1, NumberFile(1)), absl::OkStatus());
   ASSERT_EQ(machine_.Kexec(), absl::OkStatus());
   faults_.fail_at = faults_.calls;
-  EXPECT_EQ(StatusErrno(machine_.luo().flbs().GetIncomingFlb(flb_.get()).status()), EIO);
-  EXPECT_EQ(StatusErrno(machine_.luo().flbs().GetIncomingFlb(flb_.get()).status()), EIO);
+  EXPECT_EQ(StatusErrno(machine_.luo().GetIncomingFlb(flb_.get()).status()), EIO);
+  EXPECT_EQ(StatusErrno(machine_.luo().GetIncomingFlb(flb_.get()).status()), EIO);
 }
 
 TEST_F(FlbTest, ThatDidNotComeIsNotThere) {
-  EXPECT_EQ(StatusErrno(machine_.luo().flbs().GetIncomingFlb(flb_.get()).status()), ENODATA);
+  EXPECT_EQ(StatusErrno(machine_.luo().GetIncomingFlb(flb_.get()).status()), ENODATA);
   ASSERT_EQ(machine_.Kexec(), absl::OkStatus());
-  EXPECT_EQ(StatusErrno(machine_.luo().flbs().GetIncomingFlb(flb_.get()).status()), ENOENT);
+  EXPECT_EQ(StatusErrno(machine_.luo().GetIncomingFlb(flb_.get()).status()), ENOENT);
 }
 
 // Each call that can fail is made to, once: what was there before is there again.
@@ -143,8 +143,8 @@ TEST_F(FlbTest, EveryFailureOfTheNewKernelLeavesNothing) {
       EXPECT_EQ(in->RetrieveFd(n).status(), retrieved);
       status.Update(retrieved);
     }
-    const absl::Status flb = machine_.luo().flbs().GetIncomingFlb(flb_.get()).status();
-    if (flb.ok()) machine_.luo().flbs().PutIncomingFlb(flb_.get());
+    const absl::Status flb = machine_.luo().GetIncomingFlb(flb_.get()).status();
+    if (flb.ok()) machine_.luo().PutIncomingFlb(flb_.get());
     EXPECT_EQ(in->Finish(), absl::OkStatus());
     in.reset();
     // KHO's root, and the page of an FLB that cannot be retrieved, which nobody can free.
@@ -164,10 +164,9 @@ TEST_F(FlbTest, ManyThreadsMayUseIt) {
         for (uint64_t n = 0; n < 3; ++n) {
           EXPECT_EQ(session->PreserveFd(n, NumberFile(n)), absl::OkStatus());
         }
-        absl::StatusOr<std::shared_ptr<void>> object =
-            machine_.luo().flbs().GetOutgoingFlb(flb_.get());
+        absl::StatusOr<std::shared_ptr<void>> object = machine_.luo().GetOutgoingFlb(flb_.get());
         EXPECT_TRUE(object.ok());
-        machine_.luo().flbs().PutOutgoingFlb(flb_.get());
+        machine_.luo().PutOutgoingFlb(flb_.get());
         (void)machine_.luo().sessions();
       }
     });

@@ -143,6 +143,18 @@ absl::Status LiveUpdate::UnregisterFlb(const FileHandler* handler, const Flb* fl
   return registry_.UnregisterFlb(handler, flb);
 }
 
+absl::StatusOr<std::shared_ptr<void>> LiveUpdate::GetIncomingFlb(const Flb* flb) {
+  return registry_.GetIncomingFlb(flb);
+}
+
+void LiveUpdate::PutIncomingFlb(const Flb* flb) { registry_.PutIncomingFlb(flb); }
+
+absl::StatusOr<std::shared_ptr<void>> LiveUpdate::GetOutgoingFlb(const Flb* flb) {
+  return registry_.GetOutgoingFlb(flb);
+}
+
+void LiveUpdate::PutOutgoingFlb(const Flb* flb) { registry_.PutOutgoingFlb(flb); }
+
 absl::Status LiveUpdate::CheckRunning() const {
   return rebooting_ ? vmm::ErrnoStatus(ESHUTDOWN, "the kexec has begun") : absl::OkStatus();
 }

@@ -89,8 +89,15 @@ class LiveUpdate : public std::enable_shared_from_this<LiveUpdate> {
   absl::Status UnregisterFileHandler(const FileHandler* handler);
   absl::Status RegisterFlb(const FileHandler* handler, std::shared_ptr<Flb> flb);
   absl::Status UnregisterFlb(const FileHandler* handler, const Flb* flb);
-  // For the FLBs' live objects, in callbacks too.
-  HandlerRegistry& flbs() { return registry_; }
+  // A reference to an FLB's live object, to be given back by Put; a file handler's callbacks may
+  // call these.
+  // Incoming: retrieves it if need be. ENODATA: no FLB came, or it is finished; ENOENT: this one
+  // did not come, or is not registered; or what its Retrieve failed with, now or before.
+  absl::StatusOr<std::shared_ptr<void>> GetIncomingFlb(const Flb* flb);
+  void PutIncomingFlb(const Flb* flb);
+  // Outgoing: ENOENT where no file needs it.
+  absl::StatusOr<std::shared_ptr<void>> GetOutgoingFlb(const Flb* flb);
+  void PutOutgoingFlb(const Flb* flb);
 
   // Takes /dev/liveupdate, of which there is one: EBUSY while it is taken, EIO where Deserialize()
   // fails.
@@ -146,7 +153,7 @@ class LiveUpdate : public std::enable_shared_from_this<LiveUpdate> {
   OutgoingHandover* const outgoing_;
   IncomingHandover* const incoming_;
 
-  // Guards all that follows.
+  // Guards all that follows; of the registry not the FLBs' objects, which it guards itself.
   mutable std::mutex mutex_;
   HandlerRegistry registry_;
   PreservedFiles preserved_files_;
