@@ -23,9 +23,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "base/unique_fd.h"
+#include "luo_kernel/luo/booting_machine.h"
 #include "luo_kernel/luo/file_handler.h"
 #include "luo_kernel/luo/restore_free.h"
-#include "luo_kernel/luo/test_machine.h"
 
 namespace luo {
 
@@ -60,7 +60,7 @@ inline uint64_t NumberIn(int fd) {
 
 class FakeHandler : public FileHandler {
  public:
-  FakeHandler(std::string compatible, TestMachine& machine, Faults* faults)
+  FakeHandler(std::string compatible, BootingMachine& machine, Faults* faults)
       : compatible_(std::move(compatible)), machine_(machine), faults_(faults) {}
 
   // Which files it knows; all memfds if not set.
@@ -114,14 +114,14 @@ class FakeHandler : public FileHandler {
 
  private:
   const std::string compatible_;
-  TestMachine& machine_;
+  BootingMachine& machine_;
   Faults* const faults_;
 };
 
 // Its state is a number in a preserved page.
 class FakeFlb : public Flb {
  public:
-  FakeFlb(std::string compatible, TestMachine& machine, Faults* faults)
+  FakeFlb(std::string compatible, BootingMachine& machine, Faults* faults)
       : compatible_(std::move(compatible)), machine_(machine), faults_(faults) {}
 
   absl::string_view compatible() const override { return compatible_; }
@@ -153,7 +153,7 @@ class FakeFlb : public Flb {
 
  private:
   const std::string compatible_;
-  TestMachine& machine_;
+  BootingMachine& machine_;
   Faults* const faults_;
 };
 

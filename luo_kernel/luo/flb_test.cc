@@ -10,9 +10,9 @@
 #include "base/status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "luo_kernel/luo/booting_machine.h"
 #include "luo_kernel/luo/fake_handler.h"
 #include "luo_kernel/luo/live_update_fixture.h"
-#include "luo_kernel/luo/test_machine.h"
 
 namespace luo {
 namespace {
@@ -26,7 +26,7 @@ class FlbTest : public LiveUpdateTest {
 };
 
 TEST_F(FlbTest, IsPreservedWithTheFirstFileAndUnpreservedWithTheLast) {
-  const TestMachine::Usage before = machine_.usage();
+  const BootingMachine::Usage before = machine_.usage();
   std::unique_ptr<Session> a = Create("a");
   std::unique_ptr<Session> b = Create("b");
   EXPECT_EQ(StatusErrno(machine_.luo().GetOutgoingFlb(flb_.get()).status()), ENOENT);
@@ -89,7 +89,7 @@ TEST_F(FlbTest, ThatDidNotComeIsNotThere) {
 TEST_F(FlbTest, EveryFailureIsUndone) {
   auto second = std::make_shared<FakeFlb>("flb-v2", machine_, &faults_);
   ASSERT_EQ(machine_.luo().RegisterFlb(handler_.get(), second), absl::OkStatus());
-  const TestMachine::Usage before = machine_.usage();
+  const BootingMachine::Usage before = machine_.usage();
   for (int64_t fail_at = 0;; ++fail_at) {
     SCOPED_TRACE(fail_at);
     faults_ = Faults{.fail_at = fail_at};
@@ -97,7 +97,7 @@ TEST_F(FlbTest, EveryFailureIsUndone) {
     std::unique_ptr<Session> b = Create("b");
     absl::Status status;
     for (uint64_t n : {1, 2}) {
-      const TestMachine::Usage usage = machine_.usage();
+      const BootingMachine::Usage usage = machine_.usage();
       const absl::Status preserved = a->PreserveFd(n, NumberFile(n));
       status.Update(preserved);
       if (!preserved.ok()) {
@@ -155,7 +155,7 @@ TEST_F(FlbTest, EveryFailureOfTheNewKernelLeavesNothing) {
 }
 
 TEST_F(FlbTest, ManyThreadsMayUseIt) {
-  const TestMachine::Usage before = machine_.usage();
+  const BootingMachine::Usage before = machine_.usage();
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) {
     threads.emplace_back([this, i] {

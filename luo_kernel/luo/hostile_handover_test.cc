@@ -9,9 +9,9 @@
 #include "gtest/gtest.h"
 #include "luo_kernel/abi/block.h"
 #include "luo_kernel/abi/luo_v5.h"
+#include "luo_kernel/luo/booting_machine.h"
 #include "luo_kernel/luo/fake_handler.h"
 #include "luo_kernel/luo/live_update_fixture.h"
-#include "luo_kernel/luo/test_machine.h"
 
 namespace luo {
 namespace {

@@ -13,7 +13,7 @@
 #include "luo_kernel/abi/block.h"
 #include "luo_kernel/abi/luo_v1.h"
 #include "luo_kernel/abi/luo_v5.h"
-#include "luo_kernel/luo/test_machine.h"
+#include "luo_kernel/luo/booting_machine.h"
 
 namespace luo {
 namespace {
@@ -36,7 +36,7 @@ class ImageTest : public testing::Test {
     ASSERT_EQ(WriteStruct(memory(), at, value), absl::OkStatus());
   }
 
-  TestMachine machine_;
+  BootingMachine machine_;
 };
 
 LuoImage Sample() {

@@ -11,16 +11,16 @@
 #include "base/status.h"
 #include "gtest/gtest.h"
 #include "luo_kernel/abi/luo_v5.h"
+#include "luo_kernel/luo/booting_machine.h"
 #include "luo_kernel/luo/fake_handler.h"
 #include "luo_kernel/luo/live_update.h"
-#include "luo_kernel/luo/test_machine.h"
 
 namespace luo {
 
 class LiveUpdateTest : public testing::Test {
  protected:
   void SetUp() override {
-    machine_.on_boot = [this](TestMachine& machine) {
+    machine_.on_boot = [this](BootingMachine& machine) {
       handler_ = std::make_shared<FakeHandler>("fake-v1", machine, &faults_);
       ASSERT_EQ(machine.luo().RegisterFileHandler(handler_), absl::OkStatus());
       if (!with_flb_) return;
@@ -55,7 +55,7 @@ class LiveUpdateTest : public testing::Test {
 
   bool with_flb_ = false;
   Faults faults_;
-  TestMachine machine_;
+  BootingMachine machine_;
   std::shared_ptr<FakeHandler> handler_;
   std::shared_ptr<FakeFlb> flb_;
 };

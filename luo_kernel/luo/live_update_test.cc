@@ -16,9 +16,9 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "luo_kernel/abi/luo_v5.h"
+#include "luo_kernel/luo/booting_machine.h"
 #include "luo_kernel/luo/fake_handler.h"
 #include "luo_kernel/luo/live_update_fixture.h"
-#include "luo_kernel/luo/test_machine.h"
 
 namespace luo {
 namespace {
@@ -60,7 +60,7 @@ TEST_F(LiveUpdateTest, FilesOutliveTheKernel) {
 }
 
 TEST_F(LiveUpdateTest, NothingIsLeftTakenAfterFinish) {
-  const TestMachine::Usage before = machine_.usage();
+  const BootingMachine::Usage before = machine_.usage();
   std::unique_ptr<Session> session = Create("web1");
   for (uint64_t token = 0; token < 200; ++token) {
     ASSERT_EQ(session->PreserveFd(token, NumberFile(token)), absl::OkStatus());
@@ -70,7 +70,7 @@ TEST_F(LiveUpdateTest, NothingIsLeftTakenAfterFinish) {
   ASSERT_TRUE(again->RetrieveFd(3).ok());
   ASSERT_EQ(again->Finish(), absl::OkStatus());
   again.reset();
-  TestMachine::Usage after = machine_.usage();
+  BootingMachine::Usage after = machine_.usage();
   // The old root page, which KHO's own part of a kernel would take back.
   after.unrestored_blocks = 0;
   EXPECT_LE(after.taken_pages, before.taken_pages + 1);
@@ -167,7 +167,7 @@ TEST_F(LiveUpdateTest, EachDirectionHasItsOwnCalls) {
 }
 
 TEST_F(LiveUpdateTest, ClosingAnOutgoingSessionUnpreservesInReverse) {
-  const TestMachine::Usage before = machine_.usage();
+  const BootingMachine::Usage before = machine_.usage();
   std::unique_ptr<Session> session = Create("web1");
   for (uint64_t n : {1, 2, 3}) ASSERT_EQ(session->PreserveFd(n, NumberFile(n)), absl::OkStatus());
   faults_.log.clear();
@@ -222,7 +222,7 @@ TEST_F(LiveUpdateTest, RefusesAFileTwiceInAnySession) {
   std::unique_ptr<Session> a = Create("a");
   std::unique_ptr<Session> b = Create("b");
   ASSERT_EQ(a->PreserveFd(1, UniqueFd(dup(file.get()))), absl::OkStatus());
-  const TestMachine::Usage before = machine_.usage();
+  const BootingMachine::Usage before = machine_.usage();
   EXPECT_EQ(StatusErrno(a->PreserveFd(2, UniqueFd(dup(file.get())))), EBUSY);
   EXPECT_EQ(StatusErrno(b->PreserveFd(2, UniqueFd(dup(file.get())))), EBUSY);
   EXPECT_EQ(machine_.usage(), before);
@@ -347,7 +347,7 @@ TEST_F(LiveUpdateTest, NoMemoryIsAnErrorThatChangesNothing) {
     if (!page.ok()) break;
     hoard.push_back(*page);
   }
-  const TestMachine::Usage before = machine_.usage();
+  const BootingMachine::Usage before = machine_.usage();
   EXPECT_EQ(StatusErrno(session->PreserveFd(1, NumberFile(1))), ENOMEM);
   EXPECT_EQ(machine_.usage(), before);
   EXPECT_EQ(machine_.luo().sessions()[0].files, 0u);
@@ -369,7 +369,7 @@ TEST_F(LiveUpdateTest, TheDeviceIsOpenOnce) {
 TEST_F(LiveUpdateTest, WithoutAHandlerTheDeviceFailsForGood) {
   std::unique_ptr<Session> session = Create("a");
   ASSERT_EQ(session->PreserveFd(1, NumberFile(1)), absl::OkStatus());
-  machine_.on_boot = [](TestMachine&) {};
+  machine_.on_boot = [](BootingMachine&) {};
   ASSERT_EQ(machine_.Kexec(), absl::OkStatus());
   EXPECT_EQ(StatusErrno(machine_.luo().OpenDevice()), EIO);
   EXPECT_EQ(StatusErrno(machine_.luo().Deserialize()), ENOENT);
@@ -417,7 +417,7 @@ TEST_F(LiveUpdateTest, AfterTheFreezeNothingMoves) {
 }
 
 TEST_F(LiveUpdateTest, ARebootCanBeCancelled) {
-  const TestMachine::Usage before = machine_.usage();
+  const BootingMachine::Usage before = machine_.usage();
   std::unique_ptr<Session> closed = Create("closed");
   std::unique_ptr<Session> open = Create("open");
   ASSERT_EQ(closed->PreserveFd(1, NumberFile(1)), absl::OkStatus());
@@ -474,7 +474,7 @@ TEST_F(LiveUpdateTest, RefusesFlbsThatLinuxRefuses) {
 
 TEST(LiveUpdateLimitsTest, AreThoseOfLinux) {
   static_assert(FileSet::kMaxFiles == 630000);
-  TestMachine machine;
+  BootingMachine machine;
   machine.PowerOn(/*arena_bytes=*/uint64_t{64} << 20);
   std::vector<std::unique_ptr<Session>> sessions;
   for (int i = 0; i < 510000; ++i) {

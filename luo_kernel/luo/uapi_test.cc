@@ -16,8 +16,8 @@
 #include "absl/types/span.h"
 #include "base/status.h"
 #include "gtest/gtest.h"
+#include "luo_kernel/luo/booting_machine.h"
 #include "luo_kernel/luo/fake_handler.h"
-#include "luo_kernel/luo/test_machine.h"
 
 namespace luo {
 namespace {
@@ -57,7 +57,7 @@ absl::Span<uint8_t> Bytes(T& value) {
 class UapiTest : public testing::Test {
  protected:
   void SetUp() override {
-    machine_.on_boot = [this](TestMachine& machine) {
+    machine_.on_boot = [this](BootingMachine& machine) {
       handler_ = std::make_shared<FakeHandler>("fake-v1", machine, &faults_);
       ASSERT_EQ(machine.luo().RegisterFileHandler(handler_), absl::OkStatus());
     };
@@ -117,7 +117,7 @@ class UapiTest : public testing::Test {
   int AddFile(uint64_t number) { return *process_.Install(NumberFile(number)); }
 
   Faults faults_;
-  TestMachine machine_;
+  BootingMachine machine_;
   std::shared_ptr<FakeHandler> handler_;
   std::unique_ptr<DeviceFile> device_;
   FakeProcess process_;
@@ -152,7 +152,7 @@ TEST_F(UapiTest, TheDeviceIsOpenOnceAtATime) {
 
 TEST_F(UapiTest, TheDeviceCannotBeOpenedOnWhatNobodyKnows) {
   ASSERT_EQ(PreserveFd(Create("web1"), AddFile(1), 5), 0);
-  machine_.on_boot = [](TestMachine&) {};
+  machine_.on_boot = [](BootingMachine&) {};
   ASSERT_EQ(machine_.Kexec(), absl::OkStatus());
   EXPECT_EQ(IoctlErrno(DeviceFile::Open(machine_.shared_luo()).status()), EIO);
   EXPECT_EQ(IoctlErrno(DeviceFile::Open(machine_.shared_luo()).status()), EIO);

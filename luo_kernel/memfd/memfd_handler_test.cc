@@ -17,9 +17,9 @@
 #include "base/unique_fd.h"
 #include "gtest/gtest.h"
 #include "luo_kernel/abi/luo_v5.h"
+#include "luo_kernel/luo/booting_machine.h"
 #include "luo_kernel/luo/image.h"
 #include "luo_kernel/luo/live_update.h"
-#include "luo_kernel/luo/test_machine.h"
 #include "luo_kernel/memfd/memfd_image.h"
 
 namespace luo {
@@ -58,7 +58,7 @@ struct stat Stat(const UniqueFd& fd) {
 class MemfdHandlerTest : public testing::Test {
  protected:
   void SetUp() override {
-    machine_.on_boot = [this](TestMachine& machine) {
+    machine_.on_boot = [this](BootingMachine& machine) {
       handler_ = std::make_shared<MemfdHandler>(&machine.memory(), &machine.outgoing(),
                                                 machine.incoming(), options_);
       ASSERT_EQ(machine.luo().RegisterFileHandler(handler_), absl::OkStatus());
@@ -88,7 +88,7 @@ class MemfdHandlerTest : public testing::Test {
   }
 
   MemfdHandler::Options options_;
-  TestMachine machine_;
+  BootingMachine machine_;
   std::shared_ptr<MemfdHandler> handler_;
   std::unique_ptr<Session> session_;
 };
@@ -255,7 +255,7 @@ TEST_F(MemfdHandlerTest, PinnedAFileCannotBeResized) {
 }
 
 TEST_F(MemfdHandlerTest, UnpreserveLeavesNothing) {
-  const TestMachine::Usage before = machine_.usage();
+  const BootingMachine::Usage before = machine_.usage();
   ASSERT_EQ(session_->PreserveFd(1, Memfd((4 << 20) + 123)), absl::OkStatus());
   ASSERT_EQ(session_->PreserveFd(2, Memfd(0)), absl::OkStatus());
   EXPECT_EQ(machine_.usage().extents, before.extents + 1);
@@ -274,7 +274,7 @@ TEST_F(MemfdHandlerTest, WithoutMemoryForMetadataNothingIsLeft) {
   // One page more each time, until it is enough.
   for (int given = 0;; ++given) {
     ASSERT_LT(given, 100);
-    const TestMachine::Usage before = machine_.usage();
+    const BootingMachine::Usage before = machine_.usage();
     const absl::Status status = session_->PreserveFd(1, Memfd(16 << 20));
     if (status.ok()) break;
     EXPECT_EQ(StatusErrno(status), ENOMEM) << status;
@@ -287,7 +287,7 @@ TEST_F(MemfdHandlerTest, WithoutMemoryForMetadataNothingIsLeft) {
 
 TEST_F(MemfdHandlerTest, WhatNobodyRetrievesIsGivenBack) {
   session_.reset();
-  const TestMachine::Usage before = machine_.usage();
+  const BootingMachine::Usage before = machine_.usage();
   session_ = *machine_.luo().CreateSession("s");
   ASSERT_EQ(session_->PreserveFd(1, Memfd(1 << 20)), absl::OkStatus());
   ASSERT_EQ(session_->PreserveFd(2, Memfd(1 << 20)), absl::OkStatus());
@@ -295,7 +295,7 @@ TEST_F(MemfdHandlerTest, WhatNobodyRetrievesIsGivenBack) {
   Kexec();
   ASSERT_TRUE(session_->RetrieveFd(2).ok());
   session_.reset();
-  const TestMachine::Usage after = machine_.usage();
+  const BootingMachine::Usage after = machine_.usage();
   EXPECT_EQ(after.extents, before.extents);
   EXPECT_EQ(after.preserved_pages, before.preserved_pages);
   // Of the incoming handover only what is KHO's own is left.

@@ -11,7 +11,7 @@
 #include "base/status.h"
 #include "base/unique_fd.h"
 #include "gtest/gtest.h"
-#include "luo_kernel/luo/test_machine.h"
+#include "luo_kernel/luo/booting_machine.h"
 
 namespace luo {
 namespace {
@@ -57,7 +57,7 @@ class MemfdImageTest : public testing::Test {
     return text;
   }
 
-  TestMachine machine_;
+  BootingMachine machine_;
   std::map<uint64_t, unsigned> orders_;
 };
 
@@ -139,7 +139,7 @@ TEST_F(MemfdImageTest, WrittenContentsAreRead) {
       absl::MakeConstSpan(reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()));
   contents.seals = F_SEAL_GROW;
   contents.position = 3;
-  const TestMachine::Usage before = machine_.usage();
+  const BootingMachine::Usage before = machine_.usage();
   const absl::StatusOr<PhysicalAddress> at = WriteMemfd(outgoing(), contents);
   ASSERT_TRUE(at.ok()) << at.status();
   const absl::StatusOr<MemfdImage> image = ReadMemfd(memory(), *at);
@@ -163,7 +163,7 @@ TEST_F(MemfdImageTest, WrittenContentsAreRead) {
 }
 
 TEST_F(MemfdImageTest, AFailedWriteLeavesNothing) {
-  const TestMachine::Usage before = machine_.usage();
+  const BootingMachine::Usage before = machine_.usage();
   MemfdContents contents;
   contents.size = 5 << 20;
   contents.max_order = 3;

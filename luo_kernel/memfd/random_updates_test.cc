@@ -18,8 +18,8 @@
 #include "base/status.h"
 #include "base/unique_fd.h"
 #include "gtest/gtest.h"
+#include "luo_kernel/luo/booting_machine.h"
 #include "luo_kernel/luo/live_update.h"
-#include "luo_kernel/luo/test_machine.h"
 #include "luo_kernel/memfd/memfd_handler.h"
 
 namespace luo {
@@ -59,7 +59,7 @@ struct Incoming {
 class RandomUpdates {
  public:
   explicit RandomUpdates(uint32_t seed) : random_(seed) {
-    machine_.on_boot = [](TestMachine& machine) {
+    machine_.on_boot = [](BootingMachine& machine) {
       ASSERT_EQ(machine.luo().RegisterFileHandler(std::make_shared<MemfdHandler>(
                     &machine.memory(), &machine.outgoing(), machine.incoming())),
                 absl::OkStatus());
@@ -288,7 +288,7 @@ class RandomUpdates {
   }
 
   std::mt19937 random_;
-  TestMachine machine_;
+  BootingMachine machine_;
   std::vector<FilePointer> files_;
   std::map<std::string, Outgoing> outgoing_;
   std::map<std::string, Incoming> incoming_;

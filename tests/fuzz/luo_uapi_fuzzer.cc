@@ -24,7 +24,7 @@
 #include "absl/types/span.h"
 #include "base/status.h"
 #include "base/unique_fd.h"
-#include "luo_kernel/luo/test_machine.h"
+#include "luo_kernel/luo/booting_machine.h"
 #include "luo_kernel/luo/uapi.h"
 #include "luo_kernel/memfd/memfd_handler.h"
 
@@ -98,8 +98,8 @@ void CheckAnswer(int error) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  luo::TestMachine machine;
-  machine.on_boot = [](luo::TestMachine& booted) {
+  luo::BootingMachine machine;
+  machine.on_boot = [](luo::BootingMachine& booted) {
     if (!booted.luo()
              .RegisterFileHandler(std::make_shared<luo::MemfdHandler>(
                  &booted.memory(), &booted.outgoing(), booted.incoming()))

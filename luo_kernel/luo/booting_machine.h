@@ -1,13 +1,13 @@
-// TestMachine: a machine for tests that boots, live-updates itself, and loses at each kexec every
-// page that was not preserved.
+// BootingMachine: a machine for tests that boots, live-updates itself, and loses at each kexec
+// every page that was not preserved.
 //
-//   TestMachine machine;
-//   machine.on_boot = [&](TestMachine& m) { ASSERT_OK(m.luo().RegisterFileHandler(...)); };
+//   BootingMachine machine;
+//   machine.on_boot = [&](BootingMachine& m) { ASSERT_OK(m.luo().RegisterFileHandler(...)); };
 //   machine.PowerOn();
 //   ...machine.luo().CreateSession("s")...
 //   ASSERT_EQ(machine.Kexec(), absl::OkStatus());
-#ifndef LUO_KERNEL_LUO_TEST_MACHINE_H_
-#define LUO_KERNEL_LUO_TEST_MACHINE_H_
+#ifndef LUO_KERNEL_LUO_BOOTING_MACHINE_H_
+#define LUO_KERNEL_LUO_BOOTING_MACHINE_H_
 
 #include <stdint.h>
 #include <string.h>
@@ -29,14 +29,14 @@
 
 namespace luo {
 
-class TestMachine {
+class BootingMachine {
  public:
   static constexpr uint64_t kArenaBytes = uint64_t{8} << 20;
   static constexpr PhysicalRange kArena = {ExtentMemory::kFloor, kArenaBytes};
   static constexpr PhysicalRange kScratch = {ExtentMemory::kFloor, uint64_t{1} << 20};
 
   // Registers handlers.
-  std::function<void(TestMachine&)> on_boot = [](TestMachine&) {};
+  std::function<void(BootingMachine&)> on_boot = [](BootingMachine&) {};
 
   void PowerOn(uint64_t arena_bytes = kArenaBytes) {
     absl::StatusOr<vmm::UniqueFd> file = NewMemoryFile("metadata", arena_bytes);
@@ -141,4 +141,4 @@ class TestMachine {
 
 }  // namespace luo
 
-#endif  // LUO_KERNEL_LUO_TEST_MACHINE_H_
+#endif  // LUO_KERNEL_LUO_BOOTING_MACHINE_H_
