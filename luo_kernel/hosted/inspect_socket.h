@@ -3,12 +3,8 @@
 //
 //   // luoctl inspect:
 //   ASSIGN_OR_RETURN(InspectedMachine machine, InspectHosted("/run/luo.sock"));
-//   ExtentMemory memory;
-//   for (InspectedExtent& extent : machine.extents) {
-//     memory.Add(extent.range.start, std::move(extent.file), extent.offset, extent.range.size,
-//                extent.use);
-//   }
-//   IncomingHandover::Open(memory, machine.handover);   // what a kexec right now would hand over
+//   for (const InspectedExtent& extent : machine.extents) ...   // pread(extent.file.get(), ...)
+//   machine.handover   // of what a kexec right now would hand over
 //
 // The wire, on a SOCK_SEQPACKET socket of AF_UNIX, numbers in the machine's byte order:
 //   client: SocketRequest
