@@ -107,7 +107,7 @@ absl::Status Instance::PowerOn() {
   supervisor_.reset();
   machine_.reset();
   ASSIGN_OR_RETURN(machine_, HostedMachine::PowerOn(options_.machine));
-  ASSIGN_OR_RETURN(supervisor_, Supervisor::Create(machine_.get()));
+  ASSIGN_OR_RETURN(supervisor_, Supervisor::Create(machine_.get(), Supervisor::Reboots::kAllowed));
   return Watch(supervisor_->closes_fd());
 }
 

@@ -136,14 +136,16 @@ class Supervisor::CallersFds : public FdPasser {
   std::optional<Inode> taken_;
 };
 
-absl::StatusOr<std::unique_ptr<Supervisor>> Supervisor::Create(HostedMachine* machine) {
-  std::unique_ptr<Supervisor> supervisor(new Supervisor(machine));
+absl::StatusOr<std::unique_ptr<Supervisor>> Supervisor::Create(HostedMachine* machine,
+                                                               Reboots reboots) {
+  std::unique_ptr<Supervisor> supervisor(new Supervisor(machine, reboots));
   supervisor->closes_.Reset(epoll_create1(EPOLL_CLOEXEC));
   if (!supervisor->closes_.valid()) return vmm::ErrnoStatus(errno, "epoll_create1");
   return supervisor;
 }
 
-Supervisor::Supervisor(HostedMachine* machine) : machine_(machine) {}
+Supervisor::Supervisor(HostedMachine* machine, Reboots reboots)
+    : machine_(machine), reboots_(reboots) {}
 
 Supervisor::~Supervisor() = default;
 
@@ -450,6 +452,7 @@ Supervisor::Request Supervisor::AnswerReboot(const Call& call) {
     return Request::kNone;
   };
   // Linux, kernel/reboot.c.
+  if (reboots_ == Reboots::kRefused) return finish(EPERM);
   const uint32_t magic = static_cast<uint32_t>(call.argument(1));
   if (static_cast<uint32_t>(call.argument(0)) != LINUX_REBOOT_MAGIC1 ||
       (magic != LINUX_REBOOT_MAGIC2 && magic != LINUX_REBOOT_MAGIC2A &&

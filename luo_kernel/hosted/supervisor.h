@@ -3,7 +3,8 @@
 // /dev/liveupdate or a session. So dup, fork, exec, SCM_RIGHTS and death need no watching: when the
 // last descriptor goes, however it goes, the pipe says so.
 //
-//   ASSIGN_OR_RETURN(auto supervisor, Supervisor::Create(machine.get()));
+//   ASSIGN_OR_RETURN(auto supervisor, Supervisor::Create(
+//       machine.get(), Supervisor::Reboots::kAllowed));
 //   ...when listener.fd() is readable, and HandleCloses() when closes_fd() is...
 //   ASSIGN_OR_RETURN(Supervisor::Request request, supervisor->HandleCall(listener));
 //   if (request == Supervisor::Request::kKexec) {
@@ -46,7 +47,11 @@ class Supervisor {
     kPowerOff,  // nor here
   };
 
-  static absl::StatusOr<std::unique_ptr<Supervisor>> Create(HostedMachine* machine);
+  // Whether programs may ask for them, or get EPERM.
+  enum class Reboots { kAllowed, kRefused };
+
+  static absl::StatusOr<std::unique_ptr<Supervisor>> Create(HostedMachine* machine,
+                                                            Reboots reboots);
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
   ~Supervisor();
@@ -71,7 +76,7 @@ class Supervisor {
   class CallersFds;
   struct Call;
 
-  explicit Supervisor(HostedMachine* machine);
+  Supervisor(HostedMachine* machine, Reboots reboots);
 
   Request Answer(const Call& call);
   void AnswerOpen(const Call& call);
@@ -88,6 +93,7 @@ class Supervisor {
   void Close(const Inode& inode);
 
   HostedMachine* const machine_;
+  const Reboots reboots_;
   vmm::UniqueFd closes_;  // epoll of all files' pipes
   std::map<Inode, std::unique_ptr<OpenFile>> files_;
   std::map<uint64_t, Inode> by_number_;
