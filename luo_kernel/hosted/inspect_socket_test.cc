@@ -133,7 +133,7 @@ TEST(InspectSocketTest, ManyExtentsTravelInSeveralPackets) {
   ASSERT_TRUE(machine.ok()) << machine.status();
   EXPECT_EQ(machine->generation, 3U);
   EXPECT_TRUE(machine->kexec_image);
-  EXPECT_EQ(machine->handover.root_address, 5U);
+  EXPECT_EQ(uint64_t{machine->handover.root_address}, 5U);
   ASSERT_EQ(machine->extents.size(), extents.size());
   for (size_t i = 0; i < extents.size(); ++i) {
     EXPECT_EQ(machine->extents[i].range, extents[i].range);

@@ -193,7 +193,8 @@ void Supervisor::HandleCloses() {
   do {
     count = epoll_wait(closes_.get(), events.data(), events.size(), 0);
     for (int i = 0; i < count; ++i) {
-      const auto closed = by_number_.find(events[i].data.u64);
+      const uint64_t number = events[i].data.u64;  // a copy: the structure is packed
+      const auto closed = by_number_.find(number);
       if (closed != by_number_.end()) Close(Inode(closed->second));
     }
   } while (count == static_cast<int>(events.size()));
