@@ -137,7 +137,7 @@ absl::StatusOr<int> Instance::Run() {
   RaiseFileLimit();
   epoll_.Reset(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_.valid()) return vmm::ErrnoStatus(errno, "epoll_create1");
-  ASSIGN_OR_RETURN(signals_, TakeSignals({SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP}));
+  ASSIGN_OR_RETURN(signals_, TakeSignals({SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGPIPE}));
   RETURN_IF_ERROR(Watch(signals_.get()));
   RETURN_IF_ERROR(PowerOn());
   if (!options_.socket_path.empty()) {
@@ -237,6 +237,8 @@ void Instance::HandleSignals() {
       while ((process = waitpid(-1, &wait_status, WNOHANG)) > 0) {
         if (process == program_) exit_code_ = ExitCode(wait_status);
       }
+    } else if (info.ssi_signo == SIGPIPE) {
+      // Our own: nobody reads what we say any more.
     } else if (program_ == 0) {
       exit_code_ = 0;
     } else if (info.ssi_code <= 0) {
@@ -328,6 +330,7 @@ void KeepJoined(const vmm::UniqueFd& instance, const vmm::UniqueFd& signals, pid
     }
     signalfd_siginfo info;
     while (read(signals.get(), &info, sizeof(info)) == sizeof(info)) {
+      if (info.ssi_signo == SIGPIPE) continue;  // our own
       if (info.ssi_signo != SIGCHLD) {
         if (program != 0 && info.ssi_code <= 0) kill(program, static_cast<int>(info.ssi_signo));
         continue;

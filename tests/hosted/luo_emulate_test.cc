@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <grp.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,7 +47,8 @@ struct Result {
 // A process of ours whose output we read.
 class Process {
  public:
-  explicit Process(const Words& command) {
+  // As another user, if `user` says so.
+  explicit Process(const Words& command, uid_t user = 0) {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) < 0) abort();
     output_.Reset(fds[0]);
@@ -57,6 +60,8 @@ class Process {
     if (pid_ == 0) {
       dup2(theirs.get(), STDOUT_FILENO);
       dup2(theirs.get(), STDERR_FILENO);
+      if (user != 0 && (setgroups(0, nullptr) < 0 || setgid(user) < 0 || setuid(user) < 0))
+        _exit(126);
       execv(arguments[0], arguments.data());
       _exit(127);
     }
@@ -165,6 +170,29 @@ TEST_F(LuoEmulateTest, ThreeKexecsInARowHandFilesOver) {
   const Result result = Emulated(Words{"--reexec", "--", Program(), "chain", "3"});
   EXPECT_EQ(result.code, 42) << result.output;
   EXPECT_EQ(result.output, "chain: 1\nchain: 2\nchain: 3\n");
+}
+
+TEST_F(LuoEmulateTest, WorksWithoutPrivileges) {
+  if (geteuid() != 0) GTEST_SKIP() << "as all the other tests";
+  // Where that user can reach them.
+  ASSERT_EQ(chmod(folder_.c_str(), 0755), 0);
+  ASSERT_EQ(
+      system(absl::StrCat("install -m 755 ", Emulate(), " ", Program(), " ", folder_).c_str()), 0);
+  constexpr uid_t kNobody = 65534;
+  Process process(
+      {folder_ + "/luo-emulate", "--reexec", "--", folder_ + "/update_program", "chain", "2"},
+      kNobody);
+  const Result result = process.Wait();
+  EXPECT_EQ(result.code, 42) << result.output;
+}
+
+TEST_F(LuoEmulateTest, OutlivesTheReaderOfItsMessages) {
+  // "no command for the next boot" goes to nobody; the exit code is what it would be.
+  const std::string command =
+      absl::StrCat("{ ", Emulate(), " -- ", Emulate(), " --kexec; echo rc=$? >", folder_,
+                   "/rc; } 2>&1 | true; cat ", folder_, "/rc");
+  Process process({"/bin/sh", "-c", command});
+  EXPECT_EQ(process.Wait().output, "rc=0\n");
 }
 
 TEST_F(LuoEmulateTest, EachBootHasItsCommand) {
