@@ -278,10 +278,15 @@ void Supervisor::AnswerOpen(const Call& call) {
   }
   const absl::StatusOr<std::string> path = call.thread.ReadString(call.argument(path_at), PATH_MAX);
   // What cannot be read here is the kernel's to complain about.
-  if (!path.ok() || !call.thread.NamesDevice(directory, *path, !(flags & O_NOFOLLOW)) ||
-      (flags & O_PATH) || !call.listener.Waits(call.system_call)) {
-    return call.Continue();
+  if (!path.ok() || path->empty() || (flags & O_PATH)) return call.Continue();
+  if (!call.thread.NamesDevice(directory, *path, !(flags & O_NOFOLLOW))) {
+    // By the link of a descriptor: the pipe behind it must not be opened once more.
+    const absl::StatusOr<Inode> inode = call.thread.FdLink(directory, *path);
+    const auto file = inode.ok() ? files_.find(*inode) : files_.end();
+    if (file == files_.end() || !call.listener.Waits(call.system_call)) return call.Continue();
+    return call.Finish(file->second->device ? EBUSY : ENXIO);
   }
+  if (!call.listener.Waits(call.system_call)) return call.Continue();
   if (const int error = OpenDevice(call, flags)) call.Finish(error);
 }
 

@@ -499,5 +499,21 @@ TEST_F(DeviceFileTest, ASessionsLinkSaysItsName) {
   EXPECT_EQ(std::string(link, 4), "anon");
 }
 
+TEST_F(DeviceFileTest, ADescriptorsLinkOpensNothing) {
+  UniqueFd session = Session("vm");
+  const auto path = [](int fd) { return "/proc/self/fd/" + std::to_string(fd); };
+  for (const int flags : {O_RDONLY, O_WRONLY, O_RDWR}) {
+    EXPECT_EQ(open(path(session.get()).c_str(), flags), -1);
+    EXPECT_EQ(errno, ENXIO);
+    EXPECT_EQ(open(path(device_.get()).c_str(), flags), -1);
+    EXPECT_EQ(errno, EBUSY);
+  }
+  UniqueFd memfd = Memfd();
+  UniqueFd again(open(path(memfd.get()).c_str(), O_RDWR));
+  EXPECT_TRUE(again.valid());
+  session.Reset();
+  EXPECT_FALSE(IsTaken("vm"));
+}
+
 }  // namespace
 }  // namespace luo
