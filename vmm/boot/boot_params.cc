@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "vmm/boot/platform.h"
 
@@ -9,6 +10,9 @@ namespace vmm {
 namespace {
 
 static_assert(sizeof(boot_params) == 4096);
+static_assert(sizeof(setup_data) == 16 && offsetof(setup_data, data) == 16);
+static_assert(kZeroPageAddress.value() + sizeof(boot_params) <= kSetupDataArea.start.value());
+static_assert(kSetupDataArea.start.value() + kSetupDataArea.size <= kPageTablesAddress.value());
 static_assert(kMaxMemoryMapEntries <= E820_MAX_ENTRIES_ZEROPAGE);
 
 constexpr uint8_t kLoaderUndefined = 0xff;  // type_of_loader of who has no assigned number
@@ -31,6 +35,30 @@ absl::Status CheckMapFits(const Handover& handover) {
 
 }  // namespace
 
+absl::StatusOr<GuestAddress> WriteSetupData(const GuestMemory& memory,
+                                            absl::Span<const SetupData> list) {
+  constexpr uint64_t kAlignment = 8;
+  uint64_t used = 0;
+  for (size_t i = 0; i < list.size(); ++i) {
+    const std::vector<uint8_t>& data = list[i].data;
+    const uint64_t room = kSetupDataArea.size - used;
+    if (room < sizeof(setup_data) || data.size() > room - sizeof(setup_data)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("setup data of more than ", kSetupDataArea.size, " bytes"));
+    }
+    const GuestAddress here(kSetupDataArea.start.value() + used);
+    const uint64_t end = used + sizeof(setup_data) + data.size();
+    used = (end + kAlignment - 1) & -kAlignment;
+    const bool last = i + 1 == list.size();
+    const setup_data header = {.next = last ? 0 : kSetupDataArea.start.value() + used,
+                               .type = list[i].type,
+                               .len = static_cast<uint32_t>(data.size())};
+    RETURN_IF_ERROR(memory.Store(here, header));
+    RETURN_IF_ERROR(memory.Write(GuestAddress(here.value() + sizeof(header)), data));
+  }
+  return list.empty() ? GuestAddress(0) : kSetupDataArea.start;
+}
+
 absl::Status WriteZeroPage(const GuestMemory& memory, const setup_header& header,
                            const Handover& handover) {
   RETURN_IF_ERROR(CheckMapFits(handover));
@@ -40,7 +68,7 @@ absl::Status WriteZeroPage(const GuestMemory& memory, const setup_header& header
   params.hdr.vid_mode = kVideoModeNormal;
   params.hdr.code32_start = static_cast<uint32_t>(handover.kernel.value());
   params.hdr.cmd_line_ptr = static_cast<uint32_t>(handover.command_line.value());
-  params.hdr.setup_data = 0;
+  params.hdr.setup_data = handover.setup_data.value();
   params.hdr.ramdisk_image = static_cast<uint32_t>(handover.initrd.start.value());
   params.hdr.ramdisk_size = static_cast<uint32_t>(handover.initrd.size);
   params.acpi_rsdp_addr = handover.rsdp.value();

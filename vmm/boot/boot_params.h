@@ -14,11 +14,20 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "guest_memory/address.h"
 #include "guest_memory/guest_memory.h"
 #include "vmm/boot/memory_map.h"
 
 namespace vmm {
+
+// One more fact for Linux, of a kind that the zero page has no field for: `type` is a SETUP_ number
+// of Linux 7.3, arch/x86/include/uapi/asm/setup_data.h, `data` what follows the header there.
+struct SetupData {
+  uint32_t type = 0;
+  std::vector<uint8_t> data;
+};
 
 struct Handover {
   GuestAddress kernel;        // where it was loaded
@@ -26,7 +35,13 @@ struct Handover {
   GuestRange initrd;          // size 0: none; below 4 GiB
   GuestAddress rsdp;
   std::vector<MemoryMapEntry> memory_map;  // at most kMaxMemoryMapEntries
+  GuestAddress setup_data{0};              // of the first; 0: none
 };
+
+// Writes the list into kSetupDataArea, in order, and returns where it begins: 0 where it is empty.
+// kInvalidArgument when it does not fit.
+absl::StatusOr<GuestAddress> WriteSetupData(const GuestMemory& memory,
+                                            absl::Span<const SetupData> list);
 
 // `header` is the kernel's own, from its file.
 absl::Status WriteZeroPage(const GuestMemory& memory, const setup_header& header,

@@ -105,6 +105,10 @@ absl::StatusOr<BootEntry> LoadGuest(const GuestMemory& memory, const BootSources
   ASSIGN_OR_RETURN(const KernelImage image, ParseKernelImage(file));
   const Demands kernel = std::visit([](const auto& parsed) { return DemandsOf(parsed); }, image);
 
+  if (!sources.setup_data.empty() && !std::holds_alternative<BzImage>(image)) {
+    return absl::InvalidArgumentError("setup data needs a kernel entered as a bzImage");
+  }
+
   Handover handover;
   handover.kernel = kernel.window.start;
   handover.command_line = kCommandLineArea.start;
@@ -133,6 +137,7 @@ absl::StatusOr<BootEntry> LoadGuest(const GuestMemory& memory, const BootSources
   }
 
   if (const auto* linux = std::get_if<BzImage>(&image)) {
+    ASSIGN_OR_RETURN(handover.setup_data, WriteSetupData(memory, sources.setup_data));
     RETURN_IF_ERROR(WriteZeroPage(memory, linux->header, handover));
     return BootEntry{BootEntry::Protocol::kLinux64,
                      GuestAddress(kernel.window.start.value() + kLinux64EntryOffset),

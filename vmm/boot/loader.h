@@ -14,10 +14,12 @@
 #define VMM_BOOT_LOADER_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "guest_memory/address.h"
 #include "guest_memory/guest_memory.h"
+#include "vmm/boot/boot_params.h"
 
 namespace vmm {
 
@@ -26,7 +28,8 @@ struct BootSources {
   int kernel_fd = -1;
   int initrd_fd = -1;  // -1: none
   std::string command_line = "";
-  int vcpu_count = 1;  // 1 to kMaxVcpus
+  int vcpu_count = 1;                      // 1 to kMaxVcpus
+  std::vector<SetupData> setup_data = {};  // for a bzImage only: PVH has no place for it
 };
 
 struct BootEntry {

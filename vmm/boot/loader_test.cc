@@ -71,6 +71,41 @@ TEST_F(LoaderTest, BzImageGoesToItsPreferredAddress) {
   EXPECT_THAT(Read(16 * kMiB + image.payload.size(), 4096), Each(0));
 }
 
+TEST_F(LoaderTest, SetupDataIsAListThatTheKernelCanFollow) {
+  const UniqueFd file = FileWith(TestBzImage().Bytes());
+  const BootSources sources = {
+      .kernel_fd = file.get(),
+      .setup_data = {{.type = 10, .data = {1, 2, 3}}, {.type = 9, .data = {4}}}};
+  ASSERT_TRUE(LoadGuest(*memory_, sources).ok());
+  const uint64_t first = ZeroPage().hdr.setup_data;
+  const auto header = LoadStruct<setup_data>(GuestAddress(first));
+  EXPECT_EQ(header.type, 10u);
+  EXPECT_EQ(header.len, 3u);
+  EXPECT_EQ(Read(first + sizeof(setup_data), 3), (std::vector<uint8_t>{1, 2, 3}));
+  const auto second = LoadStruct<setup_data>(GuestAddress(header.next));
+  EXPECT_EQ(second.next, 0u);
+  EXPECT_EQ(second.type, 9u);
+  EXPECT_EQ(Read(header.next + sizeof(setup_data), 1), (std::vector<uint8_t>{4}));
+}
+
+TEST_F(LoaderTest, SetupDataThatDoesNotFitIsRefused) {
+  const UniqueFd file = FileWith(TestBzImage().Bytes());
+  for (size_t size : {size_t{4081}, size_t{1} << 20}) {
+    const BootSources sources = {.kernel_fd = file.get(),
+                                 .setup_data = {{.type = 10, .data = std::vector<uint8_t>(size)}}};
+    EXPECT_EQ(LoadGuest(*memory_, sources).status().code(), absl::StatusCode::kInvalidArgument);
+  }
+  const BootSources fits = {.kernel_fd = file.get(),
+                            .setup_data = {{.type = 10, .data = std::vector<uint8_t>(4080)}}};
+  EXPECT_TRUE(LoadGuest(*memory_, fits).ok());
+}
+
+TEST_F(LoaderTest, SetupDataNeedsABzImage) {
+  const UniqueFd file = FileWith(TestElf().Bytes());
+  const BootSources sources = {.kernel_fd = file.get(), .setup_data = {{.type = 10, .data = {1}}}};
+  EXPECT_THAT(LoadGuest(*memory_, sources).status().message(), HasSubstr("bzImage"));
+}
+
 TEST_F(LoaderTest, ZeroPageTellsWhatTheKernelMustKnow) {
   TestBzImage image;
   image.header.setup_data = 0xdeadbeef;

@@ -60,7 +60,8 @@ static_assert(kKvmIdentityMapAddress.value() >= kPciHoleStart);
 inline constexpr GuestAddress kGdtAddress(0x500);
 inline constexpr GuestAddress kStartInfoAddress(
     0x6000);  // PVH's start info, its modules and memory map: one page
-inline constexpr GuestAddress kZeroPageAddress(0x7000);    // struct boot_params: one page
+inline constexpr GuestAddress kZeroPageAddress(0x7000);  // struct boot_params: one page
+inline constexpr GuestRange kSetupDataArea{GuestAddress(0x8000), 0x1000};  // struct setup_data
 inline constexpr GuestAddress kPageTablesAddress(0x9000);  // PML4, PDPT, four page directories
 inline constexpr GuestRange kCommandLineArea{GuestAddress(0x20000), 0x10000};
 inline constexpr GuestAddress kLowRamEnd(0x9fc00);

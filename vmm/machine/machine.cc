@@ -122,11 +122,16 @@ void Machine::NoteMissingHugePages() const {
 
 absl::Status Machine::BootDevicesAndVcpus(const ImageFiles& images) {
   ASSIGN_OR_RETURN(platform_, Platform::Create(PlatformEnvironment()));
+  std::vector<SetupData> setup_data;
+  if (environment_.prepare_memory != nullptr) {
+    ASSIGN_OR_RETURN(setup_data, environment_.prepare_memory(memory_));
+  }
   ASSIGN_OR_RETURN(BootEntry entry,
                    LoadGuest(memory_, {.kernel_fd = images.kernel.get(),
                                        .initrd_fd = images.initramfs.get(),
                                        .command_line = config_.command_line,
-                                       .vcpu_count = static_cast<int>(config_.vcpus)}));
+                                       .vcpu_count = static_cast<int>(config_.vcpus),
+                                       .setup_data = std::move(setup_data)}));
   ASSIGN_OR_RETURN(std::vector<kvm_cpuid_entry2> supported, kvm_.SupportedCpuid());
   for (auto& thread : vcpus_) {
     Vcpu& vcpu = thread->vcpu();

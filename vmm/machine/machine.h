@@ -28,6 +28,7 @@
 #include "base/tree.h"
 #include "devices/legacy/reset.h"
 #include "guest_memory/guest_memory.h"
+#include "vmm/boot/boot_params.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/kvm_vm.h"
 #include "vmm/machine/config.h"
@@ -44,6 +45,10 @@ class Machine : private PowerSink {
     SerialOutput* serial_output = nullptr;    // outlives the machine
     std::function<void(MachineEnd)> on_end;   // from a vCPU's thread; the first call counts
     std::function<void(std::string)> notice;  // something the operator should read, one line
+    // Fills fresh RAM before the kernel is loaded into it, and says what more the kernel is told of
+    // it; what the loader places (loader.h) overwrites what lies there. Null: nothing. Boot() only.
+    std::function<absl::StatusOr<std::vector<SetupData>>(const GuestMemory&)> prepare_memory =
+        nullptr;
   };
 
   // Builds a VM that is about to execute its kernel's first instruction, paused.
