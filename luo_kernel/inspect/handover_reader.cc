@@ -1,0 +1,193 @@
+#include "luo_kernel/inspect/handover_reader.h"
+
+#include <string.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "base/tree.h"
+#include "luo_kernel/abi/kho_v4.h"
+#include "luo_kernel/abi/luo_v5.h"
+#include "luo_kernel/inspect/inspection.h"
+#include "luo_kernel/inspect/luo_reader.h"
+#include "luo_kernel/inspect/preserved_runs.h"
+
+namespace luo {
+namespace {
+
+using ::vmm::DecodeTree;
+using ::vmm::Tree;
+
+constexpr uint64_t kPage = abi::kPageSize;
+// Of a flattened device tree (Devicetree Specification v0.4, 5.2): magic, then the total size, both
+// big-endian.
+constexpr uint8_t kTreeMagic[] = {0xd0, 0x0d, 0xfe, 0xed};
+constexpr absl::string_view kAnyKho = "kho-v";
+constexpr uint64_t kChunk = 1 << 20;
+
+bool HasMagic(const uint8_t* page) { return memcmp(page, kTreeMagic, sizeof(kTreeMagic)) == 0; }
+
+// KHO's tree is one page.
+absl::StatusOr<Tree> ReadTree(absl::Span<const uint8_t> page) {
+  if (page.size() < 8 || !HasMagic(page.data()))
+    return absl::InvalidArgumentError("no device tree");
+  const uint64_t size = uint64_t{page[4]} << 24 | page[5] << 16 | page[6] << 8 | page[7];
+  if (size > page.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("a device tree of ", size, " bytes"));
+  }
+  return DecodeTree(page.first(size));
+}
+
+// KHO's numbers are in the machine's byte order, unlike those of other device trees.
+std::optional<uint64_t> Number(const Tree& node, absl::string_view name, Problems& problems) {
+  absl::StatusOr<uint64_t> number = node.GetStruct<uint64_t>(name);
+  if (number.ok()) return *number;
+  problems.Add(absl::StrCat("device tree: ", number.status().message()));
+  return std::nullopt;
+}
+
+KexecReport ReadKexec(const abi::KexecMetadata& metadata) {
+  const char* release = metadata.previous_release;
+  return {
+      .previous_release = std::string(release, strnlen(release, sizeof(metadata.previous_release))),
+      .count = metadata.kexec_count};
+}
+
+void ReadSubtree(Inspection& inspection, const SubtreeReport& subtree, HandoverReport& report) {
+  Problems& problems = inspection.problems();
+  if (subtree.name == abi::kLuoSubtree) {
+    report.luo = ReadLuo(inspection, subtree.address, subtree.size);
+    return;
+  }
+  if (!inspection.Claim(subtree.address, subtree.size,
+                        absl::StrCat("subtree \"", absl::CHexEscape(subtree.name), "\""))) {
+    return;
+  }
+  if (subtree.name != abi::kKexecMetadataName) return;
+  const auto metadata = inspection.memory().Load<abi::KexecMetadata>(subtree.address);
+  if (!metadata.ok() || subtree.size < sizeof(*metadata) ||
+      metadata->version != abi::kKexecMetadataVersion) {
+    problems.Add("kexec-metadata: of an unknown version or size");
+    return;
+  }
+  report.kexec = ReadKexec(*metadata);
+}
+
+std::vector<SubtreeReport> ReadSubtrees(const Tree& root, Problems& problems) {
+  std::vector<SubtreeReport> subtrees;
+  for (const Tree& node : root.children()) {
+    const auto address = Number(node, abi::kKhoSubtreeAddressProperty, problems);
+    const auto size = Number(node, abi::kKhoSubtreeSizeProperty, problems);
+    if (!address.has_value() || !size.has_value()) continue;
+    subtrees.push_back({.name = node.name(), .address = *address, .size = *size});
+  }
+  return subtrees;
+}
+
+// What the tree says. False where it says nothing that can be gone on with.
+bool ReadRoot(absl::Span<const uint8_t> bytes, HandoverReport& report) {
+  Problems& problems = report.problems;
+  const absl::StatusOr<Tree> root = ReadTree(bytes);
+  if (!root.ok()) {
+    problems.Add(absl::StrCat("device tree: ", root.status().message()));
+    return false;
+  }
+  report.compatible = root->GetString(abi::kKhoCompatibleProperty).value_or("");
+  if (report.compatible != abi::kKhoCompatible) {
+    problems.Add(absl::StrFormat("\"%s\", and only \"%s\" can be read",
+                                 absl::CHexEscape(report.compatible), abi::kKhoCompatible));
+    return false;
+  }
+  report.subtrees = ReadSubtrees(*root, problems);
+  const auto map_address = Number(*root, abi::kKhoMemoryMapProperty, problems);
+  report.map_address = map_address.value_or(0);
+  return map_address.has_value();
+}
+
+}  // namespace
+
+HandoverReport ReadHandoverTree(absl::Span<const uint8_t> tree, std::string origin) {
+  HandoverReport report{.origin = std::move(origin)};
+  ReadRoot(tree, report);
+  return report;
+}
+
+HandoverReport ReadHandover(const PhysicalReader& memory, uint64_t address, std::string origin) {
+  HandoverReport report{.address = address, .origin = std::move(origin)};
+  Problems& problems = report.problems;
+  std::vector<uint8_t> page(kPage);
+  if (address % kPage != 0 || !memory.Read(address, absl::MakeSpan(page)).ok()) {
+    problems.Add(absl::StrFormat("device tree: no page of memory at %#x", address));
+    return report;
+  }
+  if (!ReadRoot(page, report)) return report;
+  const PreservedRuns preserved = PreservedRuns::Read(memory, report.map_address, problems);
+  report.map_pages = preserved.tree_pages();
+  report.preserved = preserved.CountBySize();
+  report.preserved_bytes = preserved.bytes();
+
+  Inspection inspection(memory, preserved, problems);
+  inspection.Claim(address, kPage, "KHO's device tree");
+  for (const SubtreeReport& subtree : report.subtrees) ReadSubtree(inspection, subtree, report);
+  report.claimed_bytes = inspection.CheckClaims();
+  return report;
+}
+
+Report ReadHandovers(const PhysicalReader& memory, std::string source,
+                     std::optional<uint64_t> address) {
+  Report report{.source = std::move(source)};
+  for (const MemoryRange& range : memory.ranges()) report.memory_bytes += range.size;
+  if (address.has_value()) {
+    report.handovers.push_back(ReadHandover(memory, *address, "address given"));
+    return report;
+  }
+  for (const uint64_t found : FindHandovers(memory)) {
+    report.handovers.push_back(ReadHandover(memory, found, "found in memory"));
+  }
+  const auto kexecs = [](const HandoverReport& handover) {
+    return handover.kexec.has_value() ? int64_t{handover.kexec->count} : -1;
+  };
+  std::stable_sort(
+      report.handovers.begin(), report.handovers.end(),
+      [&](const HandoverReport& a, const HandoverReport& b) { return kexecs(a) > kexecs(b); });
+  for (size_t i = 0; report.handovers.size() > 1 && i < report.handovers.size(); ++i) {
+    report.handovers[i].origin += i == 0 ? ", the latest" : ", an earlier one";
+  }
+  return report;
+}
+
+std::vector<uint64_t> FindHandovers(const PhysicalReader& memory) {
+  std::vector<uint64_t> found;
+  std::vector<uint8_t> chunk(kChunk);
+  for (const MemoryRange& range : memory.ranges()) {
+    const uint64_t end = range.address + range.size;
+    uint64_t address = range.address + (kPage - range.address % kPage) % kPage;
+    while (address < end && end - address >= kPage) {
+      const uint64_t size = std::min(kChunk, (end - address) / kPage * kPage);
+      // What cannot be read holds nothing that could be looked at.
+      if (memory.Read(address, absl::MakeSpan(chunk).first(size)).ok()) {
+        for (uint64_t offset = 0; offset < size; offset += kPage) {
+          if (!HasMagic(chunk.data() + offset)) continue;
+          const auto tree = ReadTree(absl::MakeConstSpan(chunk).subspan(offset, kPage));
+          if (!tree.ok()) continue;
+          const auto compatible = tree->GetString(abi::kKhoCompatibleProperty);
+          if (compatible.ok() && absl::StartsWith(*compatible, kAnyKho)) {
+            found.push_back(address + offset);
+          }
+        }
+      }
+      address += size;
+    }
+  }
+  return found;
+}
+
+}  // namespace luo

@@ -1,0 +1,43 @@
+// Reads a whole handover out of physical memory, and finds where one is.
+//
+//   Report report = ReadHandovers(*image, "/var/crash/vmcore", std::nullopt);
+//
+// What is wrong is told and passed over. On 7.3 the tree, the map of what is preserved and the
+// handlers' own structures are complete at any time; LUO's sessions and FLBs are written down in
+// reboot(KEXEC), shortly before the jump (kernel/liveupdate/luo_core.c, liveupdate_reboot()). The
+// next kernel frees what it has read: the map's nodes and LUO's structure while it boots, the
+// blocks of sessions and files when /dev/liveupdate is first opened. What is found of them later is
+// a matter of luck.
+#ifndef LUO_KERNEL_INSPECT_HANDOVER_READER_H_
+#define LUO_KERNEL_INSPECT_HANDOVER_READER_H_
+
+#include <stdint.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "luo_kernel/inspect/physical_reader.h"
+#include "luo_kernel/inspect/report.h"
+
+namespace luo {
+
+// The handover whose device tree lies at `address`, or, without, every one that is found: the one
+// with the most kexecs behind it first.
+Report ReadHandovers(const PhysicalReader& memory, std::string source,
+                     std::optional<uint64_t> address);
+
+// `address` is that of KHO's device tree.
+HandoverReport ReadHandover(const PhysicalReader& memory, uint64_t address, std::string origin);
+
+// Every page that is such a tree, of whichever version: the one that is going out, the one that
+// came in, and old ones whose page nobody has written to since. Looks at each page of memory.
+std::vector<uint64_t> FindHandovers(const PhysicalReader& memory);
+
+// What KHO's device tree says by itself, without the memory that it speaks of.
+HandoverReport ReadHandoverTree(absl::Span<const uint8_t> tree, std::string origin);
+
+}  // namespace luo
+
+#endif  // LUO_KERNEL_INSPECT_HANDOVER_READER_H_

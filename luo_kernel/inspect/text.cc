@@ -1,0 +1,217 @@
+#include "luo_kernel/inspect/text.h"
+
+#include <linux/fcntl.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+
+namespace luo {
+namespace {
+
+constexpr int kBarColumns = 40;
+constexpr size_t kSomeSessions = 20;
+constexpr size_t kSomeFiles = 8;
+
+constexpr char kBold[] = "\033[1m";
+constexpr char kRed[] = "\033[31m";
+constexpr char kCyan[] = "\033[36m";
+constexpr char kDim[] = "\033[2m";
+constexpr char kEnd[] = "\033[0m";
+
+// A bar of `part` of `whole`, in eighths of a column; what is there at all is seen.
+std::string Bar(uint64_t part, uint64_t whole) {
+  static constexpr const char* kEighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  if (part == 0 || whole == 0) return "";
+  const double columns = static_cast<double>(part) / static_cast<double>(whole) * kBarColumns;
+  const int eighths = std::clamp(static_cast<int>(columns * 8), 1, kBarColumns * 8);
+  std::string bar;
+  for (int i = 0; i < eighths / 8; ++i) bar += "█";
+  return bar + kEighths[eighths % 8];
+}
+
+std::string Seals(uint32_t seals) {
+  static constexpr struct {
+    uint32_t seal;
+    const char* name;
+  } kNames[] = {{0x01, "seal"},  {0x02, "shrink"},       {0x04, "grow"},
+                {0x08, "write"}, {0x10, "future-write"}, {0x20, "exec"}};
+  std::vector<std::string> names;
+  for (const auto& [seal, name] : kNames) {
+    if ((seals & seal) != 0) names.push_back(name);
+    seals &= ~seal;
+  }
+  if (seals != 0) names.push_back(absl::StrFormat("%#x", seals));
+  return absl::StrJoin(names, ",");
+}
+
+std::string Folios(const CountBySize& counts) {
+  std::vector<std::string> parts;
+  for (auto size = counts.rbegin(); size != counts.rend(); ++size) {
+    parts.push_back(absl::StrCat(size->second, " × ", HumanBytes(size->first)));
+  }
+  return parts.empty() ? "no folios" : absl::StrJoin(parts, " + ");
+}
+
+class Writer {
+ public:
+  Writer(const Report& report, const TextOptions& options) : report_(report), options_(options) {}
+
+  std::string Write() {
+    absl::StrAppend(&text_, Colored(kBold, report_.source));
+    if (!report_.kernel.empty()) absl::StrAppend(&text_, ", Linux ", report_.kernel);
+    if (report_.memory_bytes != 0) {
+      absl::StrAppend(&text_, ", ", HumanBytes(report_.memory_bytes), " of memory");
+    }
+    absl::StrAppend(&text_, "\n");
+    if (report_.handovers.empty()) absl::StrAppend(&text_, "no handover found\n");
+    for (const HandoverReport& handover : report_.handovers) WriteHandover(handover);
+    for (const std::string& note : report_.notes) absl::StrAppend(&text_, "note: ", note, "\n");
+    return std::move(text_);
+  }
+
+ private:
+  std::string Colored(const char* color, absl::string_view text) const {
+    return options_.color ? absl::StrCat(color, text, kEnd) : std::string(text);
+  }
+
+  void WriteHandover(const HandoverReport& handover) {
+    absl::StrAppend(
+        &text_, "\n", Colored(kBold, absl::StrFormat("handover at %#x", handover.address)), " ",
+        Colored(kDim, absl::StrCat("(", handover.origin, ")")), ": ",
+        handover.compatible.empty() ? "unreadable" : absl::CHexEscape(handover.compatible));
+    if (handover.kexec.has_value()) {
+      absl::StrAppend(&text_, ", left by Linux ",
+                      absl::CHexEscape(handover.kexec->previous_release), " for kexec ",
+                      handover.kexec->count, " since power-on");
+    }
+    absl::StrAppend(&text_, "\n");
+    WritePreserved(handover);
+    for (const SubtreeReport& subtree : handover.subtrees) {
+      absl::StrAppendFormat(&text_, "  subtree %-16s %#12x  %d bytes\n",
+                            absl::CHexEscape(subtree.name), subtree.address, subtree.size);
+    }
+    if (handover.luo.has_value()) WriteLuo(*handover.luo);
+    WriteProblems(handover.problems);
+  }
+
+  void WritePreserved(const HandoverReport& handover) {
+    const uint64_t unknown = handover.preserved_bytes > handover.claimed_bytes
+                                 ? handover.preserved_bytes - handover.claimed_bytes
+                                 : 0;
+    absl::StrAppendFormat(&text_, "  preserved %s", HumanBytes(handover.preserved_bytes));
+    if (unknown != 0) {
+      absl::StrAppendFormat(&text_, ", of which %s are in no file below", HumanBytes(unknown));
+    }
+    absl::StrAppendFormat(&text_, "; its map takes %s\n", HumanBytes(handover.map_pages * 4096));
+    uint64_t most = 0;
+    for (const auto& [size, count] : handover.preserved) most = std::max(most, size * count);
+    for (auto size = handover.preserved.rbegin(); size != handover.preserved.rend(); ++size) {
+      const uint64_t bytes = size->first * size->second;
+      absl::StrAppendFormat(&text_, "  %8s ×%-8d %9s %s\n", HumanBytes(size->first), size->second,
+                            HumanBytes(bytes), Colored(kCyan, Bar(bytes, most)));
+    }
+  }
+
+  void WriteLuo(const LuoReport& luo) {
+    uint64_t files = 0;
+    for (const SessionReport& session : luo.sessions) files += session.files.size();
+    absl::StrAppendFormat(&text_, "  %s, live update %d: %d sessions, %d files, %d FLBs\n",
+                          Colored(kBold, absl::CHexEscape(luo.compatible)), luo.number,
+                          luo.sessions.size(), files, luo.flbs.size());
+    if (luo.sessions_address == 0) {
+      absl::StrAppend(&text_,
+                      "    no session is written down: the kernel does that in reboot(KEXEC)\n");
+    }
+    size_t left = options_.all ? luo.sessions.size() : kSomeSessions;
+    for (const SessionReport& session : luo.sessions) {
+      if (left-- == 0) {
+        absl::StrAppendFormat(&text_, "    … and %d more sessions\n",
+                              luo.sessions.size() - kSomeSessions);
+        break;
+      }
+      WriteSession(session);
+    }
+    for (const FlbReport& flb : luo.flbs) {
+      absl::StrAppendFormat(&text_, "    FLB %s: %d files, data %#x\n", absl::CHexEscape(flb.name),
+                            flb.file_count, flb.data);
+    }
+  }
+
+  void WriteSession(const SessionReport& session) {
+    uint64_t bytes = 0;
+    for (const FileReport& file : session.files)
+      bytes += file.memfd.has_value() ? file.memfd->size : 0;
+    absl::StrAppendFormat(&text_, "    %s  %d files, %s\n",
+                          Colored(kBold, absl::StrCat("\"", absl::CHexEscape(session.name), "\"")),
+                          session.files.size(), HumanBytes(bytes));
+    size_t left = options_.all ? session.files.size() : kSomeFiles;
+    for (const FileReport& file : session.files) {
+      if (left-- == 0) {
+        absl::StrAppendFormat(&text_, "      … and %d more files\n",
+                              session.files.size() - kSomeFiles);
+        break;
+      }
+      WriteFile(file);
+    }
+  }
+
+  void WriteFile(const FileReport& file) {
+    absl::StrAppendFormat(&text_, "      %-#18x  %-10s", file.token,
+                          absl::CHexEscape(file.compatible));
+    if (!file.memfd.has_value()) {
+      absl::StrAppendFormat(&text_, "  data %#x\n", file.data);
+      return;
+    }
+    absl::StrAppendFormat(&text_, " %9s  %s", HumanBytes(file.memfd->size),
+                          Folios(file.memfd->FoliosBySize()));
+    if (file.memfd->position != 0) absl::StrAppend(&text_, "  at ", file.memfd->position);
+    if (file.memfd->seals != 0) absl::StrAppend(&text_, "  sealed ", Seals(file.memfd->seals));
+    absl::StrAppend(&text_, "\n");
+  }
+
+  void WriteProblems(const Problems& problems) {
+    if (problems.empty()) {
+      absl::StrAppend(&text_, "  nothing is wrong with it\n");
+      return;
+    }
+    const uint64_t count = problems.kept().size() + problems.dropped();
+    absl::StrAppend(&text_, "  ", Colored(kRed, absl::StrCat("wrong with it: ", count)), "\n");
+    for (const std::string& problem : problems.kept()) {
+      absl::StrAppend(&text_, "  - ", Colored(kRed, problem), "\n");
+    }
+    if (problems.dropped() != 0) {
+      absl::StrAppend(&text_, "  - … and ", problems.dropped(), " more\n");
+    }
+  }
+
+  const Report& report_;
+  const TextOptions& options_;
+  std::string text_;
+};
+
+}  // namespace
+
+std::string HumanBytes(uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  int unit = 0;
+  double value = static_cast<double>(bytes);
+  while (value >= 1024 && unit < 6) {
+    value /= 1024;
+    ++unit;
+  }
+  if (value == static_cast<double>(static_cast<uint64_t>(value))) {
+    return absl::StrFormat("%d %s", static_cast<uint64_t>(value), kUnits[unit]);
+  }
+  return absl::StrFormat("%.1f %s", value, kUnits[unit]);
+}
+
+std::string Text(const Report& report, const TextOptions& options) {
+  return Writer(report, options).Write();
+}
+
+}  // namespace luo
