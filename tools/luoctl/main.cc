@@ -7,6 +7,7 @@
 #include <string>
 
 #include "tools/luoctl/commands.h"
+#include "tools/luoctl/inspect.h"
 
 int main(int argc, char** argv) {
   vmm::Options options;
@@ -39,12 +40,25 @@ int main(int argc, char** argv) {
   CLI::App* abandon = app.add_subcommand("abandon", "give a failed VM up for good");
   abandon->add_option("name", options.name, "the VM")->required();
   abandon->add_flag("--yes", options.yes, "its memory is lost: yes");
+  vmm::InspectOptions inspection;
+  CLI::App* inspect = app.add_subcommand("inspect", "what a kernel hands over to the next");
+  inspect->add_option("--image", inspection.image,
+                      "a machine's memory: an ELF core, as QEMU's dump-guest-memory and kdump's "
+                      "/proc/vmcore are (default: the running kernel's)");
+  inspect->add_option("--fdt", inspection.fdt,
+                      "physical address of KHO's device tree, in hexadecimal (default: all of "
+                      "memory is searched for it)");
+  inspect->add_option("--extract", inspection.extract,
+                      "a folder to write the contents of preserved memfds to");
+  inspect->add_flag("--json", inspection.json, "for programs");
+  inspect->add_flag("--all", inspection.all, "every session and file, not only the first");
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? vmm::kDone : vmm::kUsage;
   }
+  if (inspect->parsed()) return vmm::RunInspect(inspection);
   if (status->parsed()) return vmm::RunStatus(options);
   if (upgrade->parsed()) return vmm::RunUpgrade(options);
   if (cancel->parsed()) return vmm::RunCancel(options);
