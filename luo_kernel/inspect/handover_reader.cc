@@ -64,7 +64,7 @@ KexecReport ReadKexec(const abi::KexecMetadata& metadata) {
 void ReadSubtree(Inspection& inspection, const SubtreeReport& subtree, HandoverReport& report) {
   Problems& problems = inspection.problems();
   if (subtree.name == abi::kLuoSubtree) {
-    report.luo = ReadLuo(inspection, subtree.address, subtree.size);
+    report.luo = InspectLuo(inspection, subtree.address, subtree.size);
     return;
   }
   if (!inspection.Claim(subtree.address, subtree.size,

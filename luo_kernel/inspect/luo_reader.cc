@@ -31,7 +31,7 @@ FileReport ReadFile(Inspection& inspection, const std::string& session,
   file.compatible =
       StringField(ser.compatible, absl::StrCat(what, ", compatible"), inspection.problems());
   if (file.compatible == abi::kMemfdCompatible) {
-    file.memfd = ReadMemfd(inspection, what, ser.data);
+    file.memfd = InspectMemfd(inspection, what, ser.data);
   }
   return file;
 }
@@ -102,7 +102,7 @@ void ReadFlbs(Inspection& inspection, LuoReport& luo) {
 
 }  // namespace
 
-std::optional<LuoReport> ReadLuo(Inspection& inspection, uint64_t address, uint64_t size) {
+std::optional<LuoReport> InspectLuo(Inspection& inspection, uint64_t address, uint64_t size) {
   if (size < sizeof(abi::LuoSer)) {
     inspection.problems().Add(absl::StrCat("LUO: of ", size, " bytes, too few"));
     return std::nullopt;

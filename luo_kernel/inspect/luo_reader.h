@@ -1,6 +1,6 @@
 // Reads what LUO handed over: "luo-v5".
 //
-//   handover.luo = ReadLuo(inspection, subtree.address, subtree.size);
+//   handover.luo = InspectLuo(inspection, subtree.address, subtree.size);
 #ifndef LUO_KERNEL_INSPECT_LUO_READER_H_
 #define LUO_KERNEL_INSPECT_LUO_READER_H_
 
@@ -14,7 +14,7 @@
 namespace luo {
 
 // Nothing where there is no LUO that could be read at `address`; else all that could be.
-std::optional<LuoReport> ReadLuo(Inspection& inspection, uint64_t address, uint64_t size);
+std::optional<LuoReport> InspectLuo(Inspection& inspection, uint64_t address, uint64_t size);
 
 }  // namespace luo
 

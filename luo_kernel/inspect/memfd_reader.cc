@@ -185,8 +185,8 @@ class MemfdReader {
 
 }  // namespace
 
-std::optional<MemfdReport> ReadMemfd(Inspection& inspection, const std::string& what,
-                                     uint64_t address) {
+std::optional<MemfdReport> InspectMemfd(Inspection& inspection, const std::string& what,
+                                        uint64_t address) {
   return MemfdReader(inspection, what).Read(address);
 }
 

@@ -1,6 +1,6 @@
 // Reads what the memfd handler handed over for one file: "memfd-v2".
 //
-//   file.memfd = ReadMemfd(inspection, "session \"a\", token 0x1", file.data);
+//   file.memfd = InspectMemfd(inspection, "session \"a\", token 0x1", file.data);
 #ifndef LUO_KERNEL_INSPECT_MEMFD_READER_H_
 #define LUO_KERNEL_INSPECT_MEMFD_READER_H_
 
@@ -16,8 +16,8 @@ namespace luo {
 
 // Nothing where its structure at `address` cannot be read; else all that could be. `what` names the
 // file.
-std::optional<MemfdReport> ReadMemfd(Inspection& inspection, const std::string& what,
-                                     uint64_t address);
+std::optional<MemfdReport> InspectMemfd(Inspection& inspection, const std::string& what,
+                                        uint64_t address);
 
 }  // namespace luo
 

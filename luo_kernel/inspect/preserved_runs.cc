@@ -29,18 +29,26 @@ class PreservedRuns::Walk {
   Walk(const PhysicalReader& memory, PreservedRuns& map, Problems& problems)
       : memory_(memory), map_(map), problems_(problems) {}
 
-  // `key` has the bits that the levels above stand for.
-  void Visit(uint64_t address, int level, uint64_t key) {
-    if (stopped_) return;
-    if (address % abi::kPageSize != 0) {
-      problems_.Add(absl::StrFormat("memory map: node address %#x is not a page's", address));
+  void VisitRoot(uint64_t address) {
+    if (!IsNode(address)) {
+      problems_.Add(absl::StrFormat("memory map: no node can be at %#x", address));
       return;
     }
+    Visit(address, abi::kRadixDepth - 1, 0);
+  }
+
+ private:
+  bool IsNode(uint64_t address) const {
+    return address % abi::kPageSize == 0 && memory_.Has(address, abi::kPageSize);
+  }
+
+  // `key` has the bits that the levels above stand for.
+  void Visit(uint64_t address, int level, uint64_t key) {
     if (!seen_.insert(address / abi::kPageSize).second) {
       problems_.Add(absl::StrFormat("memory map: the node at %#x is in the tree twice", address));
       return;
     }
-    absl::StatusOr<Node> node = memory_.Load<Node>(address);
+    const absl::StatusOr<Node> node = memory_.Load<Node>(address);
     if (!node.ok()) {
       problems_.Add(absl::StrFormat("memory map: the node at %#x cannot be read", address));
       return;
@@ -51,12 +59,26 @@ class PreservedRuns::Walk {
       return;
     }
     const int shift = abi::kRadixBitmapBits + (level - 1) * abi::kRadixTableBits;
-    for (uint64_t i = 0; i < node->size(); ++i) {
-      if ((*node)[i] != 0) Visit((*node)[i], level - 1, key | i << shift);
+    uint64_t wrong = 0;
+    uint64_t first_wrong = 0;
+    for (uint64_t i = 0; i < node->size() && !stopped_; ++i) {
+      const uint64_t next = (*node)[i];
+      if (next == 0) continue;
+      if (IsNode(next)) {
+        Visit(next, level - 1, key | i << shift);
+      } else if (wrong++ == 0) {
+        first_wrong = next;
+      }
+    }
+    // A line for all: a page that is no node any more has hundreds.
+    if (wrong != 0) {
+      problems_.Add(
+          absl::StrFormat("memory map: %d of the addresses in the node at %#x can be no "
+                          "nodes', the first is %#x",
+                          wrong, address, first_wrong));
     }
   }
 
- private:
   void VisitLeaf(const Node& bitmap, uint64_t key) {
     for (uint64_t i = 0; i < bitmap.size() && !stopped_; ++i) {
       for (uint64_t word = bitmap[i]; word != 0; word &= word - 1) {
@@ -109,7 +131,7 @@ class PreservedRuns::Walk {
 
 PreservedRuns PreservedRuns::Read(const PhysicalReader& memory, uint64_t root, Problems& problems) {
   PreservedRuns map;
-  Walk(memory, map, problems).Visit(root, abi::kRadixDepth - 1, 0);
+  Walk(memory, map, problems).VisitRoot(root);
   std::sort(map.runs_.begin(), map.runs_.end(),
             [](const PreservedRun& a, const PreservedRun& b) { return a.address < b.address; });
   // What overlaps is told, and the later one left out: the rest counts on there being no overlap.

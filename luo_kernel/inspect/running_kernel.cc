@@ -192,6 +192,12 @@ void NameDirections(const PhysicalReader& memory, const KernelPaths& paths, Repo
     if (!knows || !memory.Read(handover.address, absl::MakeSpan(bytes, page.size())).ok()) continue;
     if (came_in.ok() && page.compare(0, came_in->size(), *came_in) == 0) {
       handover.origin += ", came in";
+      if (!handover.problems.empty()) {
+        report.notes.push_back(
+            "of the handover that came in this kernel has freed what it has read: its memory map "
+            "and LUO's own page while it booted, the lists of sessions and files when "
+            "/dev/liveupdate was first opened");
+      }
     } else if (&handover == &report.handovers.front()) {
       handover.origin += ", goes out";
     }
@@ -233,7 +239,7 @@ absl::StatusOr<RunningKernel> ReadRunningKernel(std::optional<uint64_t> address,
   }
   utsname name;
   if (uname(&name) == 0) kernel.report.kernel = name.release;
-  kernel.report.notes = std::move(notes);
+  std::move(notes.begin(), notes.end(), std::back_inserter(kernel.report.notes));
   return kernel;
 }
 

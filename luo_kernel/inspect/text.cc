@@ -16,6 +16,7 @@ namespace {
 constexpr int kBarColumns = 40;
 constexpr size_t kSomeSessions = 20;
 constexpr size_t kSomeFiles = 8;
+constexpr size_t kSomeProblems = 20;
 
 constexpr char kBold[] = "\033[1m";
 constexpr char kRed[] = "\033[31m";
@@ -181,12 +182,11 @@ class Writer {
     }
     const uint64_t count = problems.kept().size() + problems.dropped();
     absl::StrAppend(&text_, "  ", Colored(kRed, absl::StrCat("wrong with it: ", count)), "\n");
-    for (const std::string& problem : problems.kept()) {
-      absl::StrAppend(&text_, "  - ", Colored(kRed, problem), "\n");
+    const size_t shown = options_.all ? problems.kept().size() : kSomeProblems;
+    for (size_t i = 0; i < std::min(shown, problems.kept().size()); ++i) {
+      absl::StrAppend(&text_, "  - ", Colored(kRed, problems.kept()[i]), "\n");
     }
-    if (problems.dropped() != 0) {
-      absl::StrAppend(&text_, "  - … and ", problems.dropped(), " more\n");
-    }
+    if (count > shown) absl::StrAppend(&text_, "  - … and ", count - shown, " more\n");
   }
 
   const Report& report_;
