@@ -174,7 +174,7 @@ def check_handover(image, expected, work, phase):
         equal("%s: contents of %s" % (phase, key), digest, wanted["sha256"])
     shutil.rmtree(contents)
     print("== %s: %d sessions, %d files, contents right, nothing wrong" % (phase, len(sessions), len(found)), flush=True)
-    print(inspect("--image", image, "--summary").decode(errors="replace"), flush=True)
+    print(inspect("--image", image).decode(errors="replace"), flush=True)
 
 
 def check_live(image, expected):

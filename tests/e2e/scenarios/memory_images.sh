@@ -12,9 +12,6 @@ if [ "$GENERATION" = 0 ]; then
     sum=$(sha256sum <"/proc/$pid/fd/$fd")
     echo "$rest ${sum%% *}"
   done >/share/expected
-  mkdir /share/debugfs
-  cat /sys/kernel/debug/kho/out/scratch_phys >/share/debugfs/scratch_phys
-  cat /sys/kernel/debug/kho/out/scratch_len >/share/debugfs/scratch_len
   luoctl inspect --json >/share/live.json || echo "luoctl inspect ended with $?"
   luoctl inspect || :
   step "wait for the first image"
