@@ -2,13 +2,17 @@
 //
 //   live_update_files preserve     makes, preserves and holds them until it is killed
 //   live_update_files retrieve     retrieves and checks them, and finishes each session
-//   live_update_files init         `retrieve` as a guest's /init; powers off afterwards
+//   live_update_files leave        finishes each session and retrieves no file
+//
+// As a guest's /init it does what the kernel's command line says, live_update_files=COMMAND, shows
+// what the kernel's log has on live update, and powers off.
 //
 // `preserve` prints a line "FILE FD DESCRIPTION" for each file (DescribeTestFile()), then "READY".
-// `retrieve` prints the kernel's MemTotal and MemFree before the first session, when all files are
-// retrieved, and when all is finished and closed: a page that was handed over is in neither until
-// it is retrieved, and is free when the last file is closed. Lines begin with "MEMORY". Last comes
-// "RETRIEVED N files" or "FAIL why".
+// The others print a line "MEMORY when MemTotal=KiB Free=KiB" before the first session, when all
+// files are retrieved, and when all is finished and closed: a page that was handed over is in
+// neither until the kernel has restored it, and is free when the last file is closed. Free counts
+// the CPUs' own lists too. Last comes "RETRIEVED N files", "LEFT N files" or "FAIL why".
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -24,8 +29,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
 #include "base/status.h"
 #include "base/unique_fd.h"
 #include "luo_kernel/client/kernel_live_update.h"
@@ -60,26 +67,26 @@ absl::Status Preserve() {
   while (true) pause();
 }
 
-// MemTotal and MemFree, in KiB.
-std::string MemoryFacts() {
-  std::ifstream file("/proc/meminfo");
-  std::string facts, line;
-  while (std::getline(file, line)) {
-    const std::string name = line.substr(0, line.find(':'));
-    if (name != "MemTotal" && name != "MemFree") continue;
-    const size_t digits = line.find_first_of("0123456789");
-    absl::StrAppend(&facts, " ", name, "=", line.substr(digits, line.find(' ', digits) - digits));
+// The sum of all numbers that follow `name` in the file.
+int64_t SumOf(const char* path, const std::string& name) {
+  std::ifstream file(path);
+  int64_t sum = 0;
+  for (std::string word; file >> word;) {
+    int64_t value;
+    if (word == name && file >> value) sum += value;
   }
-  return facts;
+  return sum;
 }
 
 void SayMemory(absl::string_view when) {
-  // What waits in the CPUs' own lists is not counted as free.
   std::ofstream("/proc/sys/vm/drop_caches") << "3\n";
-  Say(absl::StrCat("MEMORY ", when, MemoryFacts()));
+  // What waits in the CPUs' own lists is free, and not counted as that.
+  const int64_t free = SumOf("/proc/meminfo", "MemFree:") + 4 * SumOf("/proc/zoneinfo", "count:");
+  Say(absl::StrCat("MEMORY ", when, " MemTotal=", SumOf("/proc/meminfo", "MemTotal:"),
+                   " Free=", free));
 }
 
-absl::Status Retrieve() {
+absl::Status Take(bool retrieve) {
   SayMemory("before");
   ASSIGN_OR_RETURN(std::unique_ptr<KernelLiveUpdate> client, KernelLiveUpdate::Open());
   SayMemory("opened");
@@ -91,6 +98,7 @@ absl::Status Retrieve() {
   std::vector<UniqueFd> files;
   absl::Status first_error;
   for (const TestFile& file : TestFiles()) {
+    if (!retrieve) break;
     absl::StatusOr<UniqueFd> fd = sessions.at(file.session).RetrieveFd(file.token);
     const absl::Status checked = fd.ok() ? CheckTestFile(file, fd->get()) : fd.status();
     if (!checked.ok()) Say(absl::StrCat("WRONG ", checked.message()));
@@ -99,13 +107,12 @@ absl::Status Retrieve() {
   }
   SayMemory("retrieved");
   for (auto& [name, session] : sessions) RETURN_IF_ERROR(session.Finish());
-  const size_t count = files.size();
   files.clear();
   sessions.clear();
   client.reset();
   SayMemory("finished");
   RETURN_IF_ERROR(first_error);
-  Say(absl::StrCat("RETRIEVED ", count, " files"));
+  Say(absl::StrCat(retrieve ? "RETRIEVED " : "LEFT ", TestFiles().size(), " files"));
   return absl::OkStatus();
 }
 
@@ -115,6 +122,44 @@ int Tell(const absl::Status& status) {
   return 1;
 }
 
+int Run(const std::string& command) {
+  if (command == "preserve") return Tell(Preserve());
+  if (command == "retrieve") return Tell(Take(true));
+  if (command == "leave") return Tell(Take(false));
+  fprintf(stderr, "usage: live_update_files preserve|retrieve|leave\n");
+  return 2;
+}
+
+std::string CommandOfKernel() {
+  constexpr absl::string_view kKey = "live_update_files=";
+  std::ifstream file("/proc/cmdline");
+  for (std::string word; file >> word;) {
+    if (absl::StartsWith(word, kKey)) return word.substr(kKey.size());
+  }
+  return "";
+}
+
+// The lines of the kernel's log that tell of live update, or of something that went wrong.
+void SayKernelLog() {
+  const UniqueFd log(open("/dev/kmsg", O_RDONLY | O_NONBLOCK));
+  char record[8192];
+  while (true) {
+    const ssize_t size = read(log.get(), record, sizeof(record));
+    if (size < 0 && errno == EPIPE) continue;
+    if (size <= 0) return;
+    // "level,number,time,flags;text", then lines that begin with a space.
+    std::string text(record, size);
+    text = text.substr(std::min(text.find(';') + 1, text.size()));
+    text = text.substr(0, text.find('\n'));
+    for (const char* word :
+         {"KHO", "luo", "iveupdate", "live update", "shmem:", "WARNING", "BUG"}) {
+      if (!absl::StrContains(text, word)) continue;
+      Say("KERNEL " + text);
+      break;
+    }
+  }
+}
+
 int RunAsInit() {
   mkdir("/proc", 0755);
   mkdir("/dev", 0755);
@@ -122,7 +167,8 @@ int RunAsInit() {
   mount("devtmpfs", "/dev", "devtmpfs", 0, nullptr);
   const int console = open("/dev/console", O_RDWR);
   for (int fd = 0; console >= 0 && fd < 3; ++fd) dup2(console, fd);
-  const int code = Tell(Retrieve());
+  const int code = Run(CommandOfKernel());
+  SayKernelLog();
   sync();
   reboot(RB_POWER_OFF);
   return code;
@@ -132,10 +178,6 @@ int RunAsInit() {
 }  // namespace vmm
 
 int main(int argc, char** argv) {
-  const std::string command = argc == 2 ? argv[1] : getpid() == 1 ? "init" : "";
-  if (command == "preserve") return vmm::Tell(vmm::Preserve());
-  if (command == "retrieve") return vmm::Tell(vmm::Retrieve());
-  if (command == "init") return vmm::RunAsInit();
-  fprintf(stderr, "usage: live_update_files preserve|retrieve|init\n");
-  return 2;
+  if (getpid() == 1) return vmm::RunAsInit();
+  return vmm::Run(argc == 2 ? argv[1] : "");
 }
