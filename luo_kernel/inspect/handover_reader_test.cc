@@ -1,0 +1,357 @@
+#include "luo_kernel/inspect/handover_reader.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "luo_kernel/abi/block.h"
+#include "luo_kernel/abi/kho_v4.h"
+#include "luo_kernel/abi/luo_v5.h"
+#include "luo_kernel/abi/memfd_v2.h"
+#include "luo_kernel/inspect/test_handover.h"
+
+namespace luo {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Pair;
+using ::testing::SizeIs;
+
+constexpr uint64_t kPage = 4096;
+
+// Where things lie in the test's handover.
+class HandoverReaderTest : public ::testing::Test {
+ protected:
+  HandoverReaderTest() : sound_(handover_.Read()) {}
+
+  void ExpectProblem(const std::string& problem) {
+    const HandoverReport report = handover_.Read();
+    EXPECT_THAT(report.problems.kept(), Contains(HasSubstr(problem)));
+  }
+
+  uint64_t luo() const {
+    for (const SubtreeReport& subtree : sound_.subtrees) {
+      if (subtree.name == "LUO") return subtree.address;
+    }
+    return 0;
+  }
+  uint64_t sessions() const { return sound_.luo->sessions_address; }
+  // The entry of a session, and of a file of session "a".
+  uint64_t Session(int i) const {
+    return sessions() + sizeof(abi::BlockHeader) + i * sizeof(abi::LuoSessionSer);
+  }
+  uint64_t Files() const { return handover_.Peek<abi::LuoSessionSer>(Session(0)).file_set.files; }
+  uint64_t File(int i) const {
+    return Files() + sizeof(abi::BlockHeader) + i * sizeof(abi::LuoFileSer);
+  }
+  uint64_t Memfd() const { return sound_.luo->sessions[0].files[0].memfd->address; }
+  uint64_t Chunk() const { return handover_.Peek<abi::MemfdSer>(Memfd()).folios.first; }
+  uint64_t Folio(int i) const {
+    return handover_.Peek<abi::VmallocChunk>(Chunk()).addresses[0] + i * sizeof(abi::MemfdFolioSer);
+  }
+  // The path to the leaf of the single pages: nodes of levels 5 to 0.
+  std::array<uint64_t, 6> Path() const {
+    std::array<uint64_t, 6> path;
+    path[0] = sound_.map_address;
+    const uint64_t key = abi::EncodeRadixKey(Memfd(), 0);
+    for (unsigned level = 5; level > 0; --level) {
+      path[6 - level] =
+          handover_.Peek<uint64_t>(path[5 - level] + abi::RadixTableIndex(key, level) * 8);
+    }
+    return path;
+  }
+  void Preserve(uint64_t address, unsigned order, bool preserve) {
+    const uint64_t key = abi::EncodeRadixKey(address, order);
+    uint64_t node = sound_.map_address;
+    for (unsigned level = 5; level > 0; --level) {
+      node = handover_.Peek<uint64_t>(node + abi::RadixTableIndex(key, level) * 8);
+      ASSERT_NE(node, 0u);
+    }
+    const uint64_t word = node + abi::RadixBitmapIndex(key) / 64 * 8;
+    const uint64_t bit = uint64_t{1} << (key % 64);
+    const auto bits = handover_.Peek<uint64_t>(word);
+    handover_.Poke<uint64_t>(word, preserve ? bits | bit : bits & ~bit);
+  }
+
+  TestHandover handover_;
+  const HandoverReport sound_;
+};
+
+TEST_F(HandoverReaderTest, ASoundOneIsShownWholeAndNothingIsWrong) {
+  EXPECT_THAT(sound_.problems.kept(), ElementsAre());
+  EXPECT_EQ(sound_.compatible, "kho-v4");
+  EXPECT_EQ(sound_.kexec->previous_release, "7.3.old");
+  EXPECT_EQ(sound_.kexec->count, 5u);
+  ASSERT_TRUE(sound_.luo.has_value());
+  EXPECT_EQ(sound_.luo->compatible, "luo-v5");
+  EXPECT_EQ(sound_.luo->number, 3u);
+  ASSERT_THAT(sound_.luo->sessions, SizeIs(3));
+  EXPECT_EQ(sound_.luo->sessions[0].name, "a");
+  const FileReport& file = sound_.luo->sessions[0].files[0];
+  EXPECT_EQ(file.token, 1u);
+  EXPECT_EQ(file.compatible, "memfd-v2");
+  EXPECT_EQ(file.memfd->size, 3 * kPage + 1);
+  EXPECT_EQ(file.memfd->position, 7u);
+  EXPECT_EQ(file.memfd->seals, 6u);
+  EXPECT_THAT(file.memfd->FoliosBySize(), ElementsAre(Pair(kPage, 2), Pair(2 * kPage, 1)));
+  EXPECT_EQ(sound_.luo->sessions[0].files[1].memfd->size, 0u);
+  EXPECT_EQ(sound_.luo->sessions[1].files[1].compatible, "other-v1");
+  EXPECT_EQ(sound_.luo->sessions[1].files[1].data, 77u);
+  EXPECT_FALSE(sound_.luo->sessions[1].files[1].memfd.has_value());
+  EXPECT_THAT(sound_.luo->sessions[2].files, SizeIs(0));
+  ASSERT_THAT(sound_.luo->flbs, SizeIs(1));
+  EXPECT_EQ(sound_.luo->flbs[0].name, "flb-v1");
+  EXPECT_EQ(sound_.luo->flbs[0].file_count, 4u);
+}
+
+TEST_F(HandoverReaderTest, EveryPreservedPageIsAccountedFor) {
+  EXPECT_EQ(sound_.claimed_bytes, sound_.preserved_bytes);
+  uint64_t bytes = 0;
+  for (const auto& [size, count] : sound_.preserved) bytes += size * count;
+  EXPECT_EQ(bytes, sound_.preserved_bytes);
+}
+
+TEST_F(HandoverReaderTest, SessionsNotYetWrittenDownAreNoProblem) {
+  handover_.Poke<uint64_t>(luo() + offsetof(abi::LuoSer, sessions_pa), 0);
+  const HandoverReport report = handover_.Read();
+  EXPECT_THAT(report.problems.kept(), ElementsAre());
+  EXPECT_THAT(report.luo->sessions, SizeIs(0));
+  EXPECT_LT(report.claimed_bytes, report.preserved_bytes);
+}
+
+// KHO's tree.
+
+TEST_F(HandoverReaderTest, NoTreeAtAll) {
+  EXPECT_THAT(ReadHandover(handover_.memory(), handover_.tree() + 1, "").problems.kept(),
+              ElementsAre(HasSubstr("no page of memory")));
+  EXPECT_THAT(ReadHandover(handover_.memory(), ~uint64_t{0} & -kPage, "").problems.kept(),
+              ElementsAre(HasSubstr("no page of memory")));
+  EXPECT_THAT(ReadHandover(handover_.memory(), Memfd(), "").problems.kept(),
+              ElementsAre(HasSubstr("no device tree")));
+}
+
+TEST_F(HandoverReaderTest, ATreeOfAnotherVersionIsNamedAndLeftAlone) {
+  std::vector<uint8_t> page(kPage);
+  PhysicalReader& reader = handover_.memory();
+  ASSERT_TRUE(reader.Read(handover_.tree(), absl::MakeSpan(page)).ok());
+  const std::string text(page.begin(), page.end());
+  handover_.Poke<char>(handover_.tree() + text.find("kho-v4") + 5, '9');
+  ExpectProblem("\"kho-v9\", and only \"kho-v4\" can be read");
+  EXPECT_FALSE(handover_.Read().luo.has_value());
+  EXPECT_THAT(FindHandovers(handover_.memory()), ElementsAre(handover_.tree()));
+}
+
+TEST_F(HandoverReaderTest, ASizeBeyondThePageIsRefused) {
+  handover_.Poke<uint32_t>(handover_.tree() + 4, 0xffffffff);
+  ExpectProblem("a device tree of 4294967295 bytes");
+}
+
+TEST_F(HandoverReaderTest, TheSearchFindsItAndNothingElse) {
+  EXPECT_THAT(FindHandovers(handover_.memory()), ElementsAre(handover_.tree()));
+  // A copy is found too, for nobody can tell which is in use.
+  const uint64_t copy = TestHandover::kMemory;
+  handover_.Poke(copy, handover_.Peek<std::array<uint8_t, kPage>>(handover_.tree()));
+  const Report report = ReadHandovers(handover_.memory(), "test", std::nullopt);
+  ASSERT_THAT(report.handovers, SizeIs(2));
+  EXPECT_EQ(report.memory_bytes, TestHandover::kMemorySize);
+  EXPECT_THAT(report.handovers[0].problems.kept(),
+              ElementsAre(HasSubstr("KHO's device tree: 0x1000000 is not preserved")));
+  EXPECT_THAT(ReadHandovers(handover_.memory(), "test", handover_.tree()).handovers, SizeIs(1));
+}
+
+// The memory map.
+
+TEST_F(HandoverReaderTest, ANodeThatIsItsOwnChildIsVisitedOnce) {
+  handover_.Poke<uint64_t>(sound_.map_address + 8 * 300, sound_.map_address);
+  ExpectProblem("is in the tree twice");
+  EXPECT_EQ(handover_.Read().preserved_bytes, sound_.preserved_bytes);
+}
+
+TEST_F(HandoverReaderTest, AddressesThatCanBeNoNodesAreTold) {
+  handover_.Poke<uint64_t>(sound_.map_address + 8 * 300, 0x1234567);
+  handover_.Poke<uint64_t>(sound_.map_address + 8 * 301, uint64_t{1} << 60);
+  ExpectProblem("2 of the addresses in the node");
+  EXPECT_EQ(handover_.Read().preserved_bytes, sound_.preserved_bytes);
+}
+
+TEST_F(HandoverReaderTest, KeysThatMeanNothingAreTold) {
+  // Every bit of the leaf of single pages: addresses from 0 to 128 MiB.
+  TestHandover other;
+  const uint64_t leaf = Path()[5];
+  for (int i = 0; i < 512; ++i) other.Poke<uint64_t>(leaf + i * 8, ~uint64_t{0});
+  const HandoverReport report = other.Read();
+  EXPECT_THAT(report.problems.kept(), Contains(HasSubstr("is not memory")));
+  EXPECT_THAT(report.problems.kept(), SizeIs(Problems::kMaxKept));
+}
+
+TEST_F(HandoverReaderTest, AMapThatIsNotThereIsTold) {
+  handover_.Poke<uint64_t>(sound_.map_address, 0);
+  for (int i = 0; i < 512; ++i) handover_.Poke<uint64_t>(sound_.map_address + i * 8, 0);
+  const HandoverReport report = handover_.Read();
+  EXPECT_EQ(report.preserved_bytes, 0u);
+  EXPECT_THAT(report.problems.kept(), Contains(HasSubstr("LUO: ")));
+  // All else is still shown.
+  EXPECT_THAT(report.luo->sessions, SizeIs(3));
+}
+
+TEST_F(HandoverReaderTest, BlocksThatOverlapAreTold) {
+  const uint64_t folio = sound_.luo->sessions[0].files[0].memfd->folios[0].address;
+  Preserve(folio, 0, true);
+  ExpectProblem("overlaps");
+}
+
+// LUO.
+
+TEST_F(HandoverReaderTest, AnotherVersionOfLuoIsNamed) {
+  handover_.Poke<char>(luo() + 5, '6');
+  ExpectProblem("LUO: \"luo-v6\"");
+}
+
+TEST_F(HandoverReaderTest, ABlockListThatGoesInCirclesEnds) {
+  handover_.Poke<uint64_t>(sessions(), sessions());
+  ExpectProblem("LUO, sessions: the page at");
+  EXPECT_THAT(handover_.Read().luo->sessions, SizeIs(3));
+}
+
+TEST_F(HandoverReaderTest, ACountBeyondTheBlockIsTold) {
+  handover_.Poke<uint64_t>(sessions() + offsetof(abi::BlockHeader, count), ~uint64_t{0});
+  ExpectProblem("says it has 18446744073709551615 entries, of 1 to 51");
+}
+
+TEST_F(HandoverReaderTest, AnEmptyBlockIsTold) {
+  handover_.Poke<uint64_t>(Files() + offsetof(abi::BlockHeader, count), 0);
+  ExpectProblem("session \"a\", files: the block");
+  ExpectProblem("session \"a\" says it has 2 files, and has 0");
+}
+
+TEST_F(HandoverReaderTest, ABlockOutsideOfMemoryIsTold) {
+  for (const uint64_t address : {uint64_t{0x7ffffffff000}, ~uint64_t{0} & -kPage}) {
+    handover_.Poke<uint64_t>(Files(), address);
+    ExpectProblem("session \"a\", files: no memory at");
+  }
+  handover_.Poke<uint64_t>(Files(), Files() + 8);
+  ExpectProblem("is not the address of a page");
+  EXPECT_THAT(handover_.Read().luo->sessions[0].files, SizeIs(2));
+}
+
+TEST_F(HandoverReaderTest, NamesAreChecked) {
+  handover_.Poke<char>(Session(1), 'a');
+  ExpectProblem("there are two sessions \"a\"");
+  handover_.Poke<char>(Session(1), '\0');
+  ExpectProblem("a session has no name");
+  std::array<char, abi::kSessionNameBytes> endless;
+  endless.fill('\xff');
+  handover_.Poke(Session(1), endless);
+  ExpectProblem("\\xff\" has no end");
+}
+
+TEST_F(HandoverReaderTest, ATokenTwiceIsTold) {
+  handover_.Poke<uint64_t>(File(1) + offsetof(abi::LuoFileSer, token), 1);
+  ExpectProblem("session \"a\" has token 0x1 twice");
+}
+
+TEST_F(HandoverReaderTest, TooManyFlbsAreTold) {
+  const uint64_t flbs = sound_.luo->flbs_address;
+  handover_.Poke<uint64_t>(flbs + offsetof(abi::LuoFlbHeaderSer, count), 64);
+  ExpectProblem("LUO, FLBs: 64 of at most 63");
+  handover_.Poke<uint64_t>(flbs + offsetof(abi::LuoFlbHeaderSer, pgcnt), 5);
+  ExpectProblem("LUO, FLBs: on 5 pages");
+}
+
+TEST_F(HandoverReaderTest, AFileThatIsOfLuosOwnMemoryIsTold) {
+  handover_.Poke<uint64_t>(File(0) + offsetof(abi::LuoFileSer, data), luo());
+  ExpectProblem("session \"a\", token 0x1: the page at");
+  EXPECT_FALSE(handover_.Read().luo->sessions[0].files[0].memfd.has_value());
+}
+
+TEST_F(HandoverReaderTest, TwoFilesWithOneStructureAreTold) {
+  handover_.Poke<uint64_t>(File(1) + offsetof(abi::LuoFileSer, data), Memfd());
+  ExpectProblem("session \"a\", token 0x2: the page at");
+}
+
+// memfds.
+
+TEST_F(HandoverReaderTest, MoreFoliosThanTheFileOrTheListHasAreTold) {
+  handover_.Poke<uint64_t>(Memfd() + offsetof(abi::MemfdSer, nr_folios), uint64_t{1} << 62);
+  ExpectProblem("4611686018427387904 folios for 12289 bytes");
+  ExpectProblem("has room for 256 of 4611686018427387904");
+}
+
+TEST_F(HandoverReaderTest, AListOfFoliosThatMakesNoSenseIsTold) {
+  const uint64_t folios = Memfd() + offsetof(abi::MemfdSer, folios);
+  handover_.Poke<uint32_t>(folios + offsetof(abi::Vmalloc, total_pages), 2);
+  ExpectProblem("has 1 of 2 pages");
+  handover_.Poke<uint32_t>(folios + offsetof(abi::Vmalloc, total_pages), 0);
+  ExpectProblem("more than the 0 pages");
+  handover_.Poke<uint16_t>(folios + offsetof(abi::Vmalloc, flags), 0x8000);
+  ExpectProblem("has flags 0x8000");
+  handover_.Poke<uint16_t>(folios + offsetof(abi::Vmalloc, order), 0xffff);
+  ExpectProblem("in blocks of order 65535");
+}
+
+TEST_F(HandoverReaderTest, AListOfPagesThatGoesInCirclesEnds) {
+  handover_.Poke<uint64_t>(Chunk(), Chunk());
+  ExpectProblem("list of the folio list's pages: the page at");
+}
+
+TEST_F(HandoverReaderTest, FoliosAreChecked) {
+  auto folio = handover_.Peek<abi::MemfdFolioSer>(Folio(1));
+  const uint64_t frame = folio.frame();
+  folio.Set(frame, 3, 1);
+  handover_.Poke(Folio(1), folio);
+  ExpectProblem("1 folios are out of order or overlap in the file");
+  folio.Set(frame, 3, 100);
+  handover_.Poke(Folio(1), folio);
+  ExpectProblem("1 folios lie beyond the file's end");
+  folio.Set(frame, 0xffd, 2);
+  handover_.Poke(Folio(1), folio);
+  ExpectProblem("1 folios have flags that memfd-v2 does not know");
+  ExpectProblem("1 folios are not up to date");
+  folio.Set((uint64_t{1} << 52) - 1, 3, 2);
+  handover_.Poke(Folio(1), folio);
+  ExpectProblem("1 folios are not in memory");
+  folio.Set(frame, 3, ~uint64_t{0});
+  handover_.Poke(Folio(1), folio);
+  ExpectProblem("beyond the file's end");
+}
+
+TEST_F(HandoverReaderTest, AFolioOfNoFrameIsAHole) {
+  handover_.Poke<uint64_t>(Folio(1), uint64_t{3} << 52);
+  const HandoverReport report = handover_.Read();
+  EXPECT_THAT(report.problems.kept(), ElementsAre());
+  EXPECT_THAT(report.luo->sessions[0].files[0].memfd->FoliosBySize(),
+              ElementsAre(Pair(kPage, 1), Pair(2 * kPage, 1)));
+}
+
+TEST_F(HandoverReaderTest, AFolioOfTwoFilesIsTold) {
+  auto folio = handover_.Peek<abi::MemfdFolioSer>(Folio(1));
+  folio.Set(sound_.luo->sessions[1].files[0].memfd->folios[0].address / kPage, 3, 2);
+  handover_.Poke(Folio(1), folio);
+  const HandoverReport report = handover_.Read();
+  EXPECT_THAT(report.problems.kept(), Contains(HasSubstr("belongs to both session")));
+}
+
+TEST_F(HandoverReaderTest, AFolioThatIsNotPreservedIsTold) {
+  const auto folio = handover_.Peek<abi::MemfdFolioSer>(Folio(1));
+  Preserve(folio.frame() * kPage, 0, false);
+  ExpectProblem("session \"a\", token 0x1: 1 folios are not preserved");
+}
+
+TEST_F(HandoverReaderTest, AStructureThatIsNotPreservedIsToldAndRead) {
+  Preserve(Memfd(), 0, false);
+  ExpectProblem("session \"a\", token 0x1: ");
+  EXPECT_EQ(handover_.Read().luo->sessions[0].files[0].memfd->size, 3 * kPage + 1);
+}
+
+TEST_F(HandoverReaderTest, UnknownSealsAndFlagsAreTold) {
+  handover_.Poke<uint32_t>(Memfd() + offsetof(abi::MemfdSer, seals), 0x80000006);
+  handover_.Poke<uint32_t>(Memfd() + offsetof(abi::MemfdSer, flags), 1);
+  ExpectProblem("seals 0x80000006");
+  ExpectProblem("flags 0x1, of which none is known");
+}
+
+}  // namespace
+}  // namespace luo
