@@ -18,6 +18,7 @@
 #include "base/unique_fd.h"
 #include "luo_kernel/inspect/extract.h"
 #include "luo_kernel/inspect/handover_reader.h"
+#include "luo_kernel/inspect/hosted_memory.h"
 #include "luo_kernel/inspect/json.h"
 #include "luo_kernel/inspect/memory_image.h"
 #include "luo_kernel/inspect/running_kernel.h"
@@ -54,8 +55,20 @@ absl::StatusOr<Inspected> InspectImage(const std::string& path, std::optional<ui
   return inspected;
 }
 
+absl::StatusOr<Inspected> InspectHosted(const std::string& path, std::optional<uint64_t> address) {
+  ASSIGN_OR_RETURN(std::unique_ptr<luo::HostedMemory> hosted, luo::HostedMemory::Open(path));
+  Inspected inspected;
+  inspected.report =
+      luo::ReadHandovers(*hosted, path, address.value_or(hosted->handover_address()));
+  inspected.report.handovers.front().origin =
+      absl::StrCat("would be handed over now, after ", hosted->generation(), " kexecs");
+  inspected.memory = std::move(hosted);
+  return inspected;
+}
+
 absl::StatusOr<Inspected> Inspect(const InspectOptions& options) {
   ASSIGN_OR_RETURN(const std::optional<uint64_t> address, ParseAddress(options.fdt));
+  if (!options.hosted.empty()) return InspectHosted(options.hosted, address);
   if (!options.image.empty()) return InspectImage(options.image, address);
   ASSIGN_OR_RETURN(luo::RunningKernel kernel, luo::ReadRunningKernel(address));
   return Inspected{.report = std::move(kernel.report), .memory = std::move(kernel.memory)};

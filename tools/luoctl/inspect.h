@@ -1,5 +1,5 @@
-// `luoctl inspect`: shows what a kernel hands over, or would: out of a memory image, or out of the
-// kernel that runs.
+// `luoctl inspect`: shows what a kernel hands over, or would: out of a memory image, out of the
+// kernel that runs, or out of a hosted instance of luo_kernel.
 //
 //   return RunInspect({.image = "/var/crash/vmcore", .json = true});
 //
@@ -14,6 +14,7 @@ namespace vmm {
 
 struct InspectOptions {
   std::string image;    // a file of a machine's memory; empty: the running kernel
+  std::string hosted;   // the socket of a hosted instance; empty: none
   std::string fdt;      // address of KHO's device tree, "0x..."; empty: it is searched for
   std::string extract;  // a folder for files' contents; empty: they are not wanted
   bool json = false;

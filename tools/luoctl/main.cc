@@ -45,6 +45,10 @@ int main(int argc, char** argv) {
   inspect->add_option("--image", inspection.image,
                       "a machine's memory: an ELF core, as QEMU's dump-guest-memory and kdump's "
                       "/proc/vmcore are (default: the running kernel's)");
+  inspect
+      ->add_option("--hosted", inspection.hosted,
+                   "the socket of a hosted instance (luo-emulate --socket)")
+      ->excludes("--image");
   inspect->add_option("--fdt", inspection.fdt,
                       "physical address of KHO's device tree, in hexadecimal (default: all of "
                       "memory is searched for it)");
