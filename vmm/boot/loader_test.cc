@@ -22,6 +22,13 @@ using ::testing::HasSubstr;
 
 constexpr uint64_t kMiB = 1 << 20;
 
+// struct setup_data without the bytes that follow it.
+struct SetupDataHeader {
+  uint64_t next;
+  uint32_t type;
+  uint32_t len;
+};
+
 class LoaderTest : public ::testing::Test {
  protected:
   void SetUp() override { SetRam(64 * kMiB); }
@@ -78,14 +85,14 @@ TEST_F(LoaderTest, SetupDataIsAListThatTheKernelCanFollow) {
       .setup_data = {{.type = 10, .data = {1, 2, 3}}, {.type = 9, .data = {4}}}};
   ASSERT_TRUE(LoadGuest(*memory_, sources).ok());
   const uint64_t first = ZeroPage().hdr.setup_data;
-  const auto header = LoadStruct<setup_data>(GuestAddress(first));
+  const auto header = LoadStruct<SetupDataHeader>(GuestAddress(first));
   EXPECT_EQ(header.type, 10u);
   EXPECT_EQ(header.len, 3u);
-  EXPECT_EQ(Read(first + sizeof(setup_data), 3), (std::vector<uint8_t>{1, 2, 3}));
-  const auto second = LoadStruct<setup_data>(GuestAddress(header.next));
+  EXPECT_EQ(Read(first + sizeof(SetupDataHeader), 3), (std::vector<uint8_t>{1, 2, 3}));
+  const auto second = LoadStruct<SetupDataHeader>(GuestAddress(header.next));
   EXPECT_EQ(second.next, 0u);
   EXPECT_EQ(second.type, 9u);
-  EXPECT_EQ(Read(header.next + sizeof(setup_data), 1), (std::vector<uint8_t>{4}));
+  EXPECT_EQ(Read(header.next + sizeof(SetupDataHeader), 1), (std::vector<uint8_t>{4}));
 }
 
 TEST_F(LoaderTest, SetupDataThatDoesNotFitIsRefused) {
