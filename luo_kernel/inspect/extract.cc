@@ -91,6 +91,11 @@ absl::StatusOr<ExtractedFiles> ExtractFiles(const PhysicalReader& memory, Report
     if (!handover.luo.has_value()) continue;
     const std::string top = absl::StrFormat("%s/%x", folder, handover.address);
     RETURN_IF_ERROR(MakeFolder(top));
+    for (const MemfdReport& memfd : handover.unassigned) {
+      const std::string path = absl::StrFormat("%s/at-%x", top, memfd.address);
+      RETURN_IF_ERROR(ExtractMemfd(memory, memfd, path, handover.problems));
+      extracted.emplace(memfd.address, path);
+    }
     for (const SessionReport& session : handover.luo->sessions) {
       const std::string below = absl::StrCat(top, "/", SessionFolder(session.name));
       RETURN_IF_ERROR(MakeFolder(below));

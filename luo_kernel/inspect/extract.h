@@ -4,7 +4,8 @@
 //   ASSIGN_OR_RETURN(ExtractedFiles files, ExtractFiles(memory, report, "/var/tmp/contents"));
 //
 // A file goes to FOLDER/HANDOVER/SESSION/TOKEN, all in hexadecimal but the session, whose bytes are
-// kept where they are letters, digits, '-', '_' or '.', and are %XX elsewhere. Holes stay holes.
+// kept where they are letters, digits, '-', '_' or '.', and are %XX elsewhere; one of no known
+// session goes to FOLDER/HANDOVER/at-ADDRESS. Holes stay holes.
 // What a file's folios do not cover or what cannot be read is a hole, too, and a problem in the
 // report.
 #ifndef LUO_KERNEL_INSPECT_EXTRACT_H_

@@ -41,6 +41,18 @@ TEST(ExtractTest, ContentsAreTheFiles) {
   EXPECT_EQ(ReadFile(files->at(session.files[1].memfd->address)), "");
 }
 
+TEST(ExtractTest, MemfdsOfNoKnownSessionAreSavedToo) {
+  TestHandover handover;
+  Report report;
+  report.handovers.push_back(handover.Read());
+  const MemfdReport memfd = *report.handovers[0].luo->sessions[0].files[0].memfd;
+  report.handovers[0].luo->sessions.clear();
+  report.handovers[0].unassigned.push_back(memfd);
+  auto files = ExtractFiles(handover.memory(), report, NewFolder());
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_EQ(ReadFile(files->at(memfd.address)), TestContents());
+}
+
 TEST(ExtractTest, HolesReadAsZeros) {
   TestHandover handover;
   Report report;

@@ -18,6 +18,7 @@
 #include "luo_kernel/abi/luo_v5.h"
 #include "luo_kernel/inspect/inspection.h"
 #include "luo_kernel/inspect/luo_reader.h"
+#include "luo_kernel/inspect/memfd_reader.h"
 #include "luo_kernel/inspect/preserved_runs.h"
 
 namespace luo {
@@ -137,6 +138,9 @@ HandoverReport ReadHandover(const PhysicalReader& memory, uint64_t address, std:
   Inspection inspection(memory, preserved, problems);
   inspection.Claim(address, kPage, "KHO's device tree");
   for (const SubtreeReport& subtree : report.subtrees) ReadSubtree(inspection, subtree, report);
+  if (report.luo.has_value() && report.luo->sessions_address == 0) {
+    report.unassigned = FindMemfds(inspection);
+  }
   report.claimed_bytes = inspection.CheckClaims();
   return report;
 }

@@ -4,8 +4,9 @@
 //
 // What is wrong is told and passed over. On 7.3 the tree, the map of what is preserved and the
 // handlers' own structures are complete at any time; LUO's sessions and FLBs are written down in
-// reboot(KEXEC), shortly before the jump (kernel/liveupdate/luo_core.c, liveupdate_reboot()). The
-// next kernel frees what it has read: the map's nodes and LUO's structure while it boots, the
+// reboot(KEXEC), shortly before the jump (kernel/liveupdate/luo_core.c, liveupdate_reboot()):
+// before that the memfds are found by what their structures look like, without sessions and tokens.
+// The next kernel frees what it has read: the map's nodes and LUO's structure while it boots, the
 // blocks of sessions and files when /dev/liveupdate is first opened. What is found of them later is
 // a matter of luck.
 #ifndef LUO_KERNEL_INSPECT_HANDOVER_READER_H_

@@ -122,6 +122,36 @@ TEST_F(HandoverReaderTest, SessionsNotYetWrittenDownAreNoProblem) {
   EXPECT_LT(report.claimed_bytes, report.preserved_bytes);
 }
 
+TEST_F(HandoverReaderTest, BeforeThatMemfdsAreFoundByTheirLooks) {
+  handover_.Poke<uint64_t>(luo() + offsetof(abi::LuoSer, sessions_pa), 0);
+  const HandoverReport report = handover_.Read();
+  ASSERT_THAT(report.unassigned, SizeIs(2));  // All but the empty one.
+  const MemfdReport& small = report.unassigned[report.unassigned[0].size == kPage ? 0 : 1];
+  const MemfdReport& large = report.unassigned[report.unassigned[0].size == kPage ? 1 : 0];
+  EXPECT_EQ(small.size, kPage);
+  EXPECT_EQ(large.size, 3 * kPage + 1);
+  EXPECT_EQ(large.position, 7u);
+  EXPECT_THAT(large.FoliosBySize(), ElementsAre(Pair(kPage, 2), Pair(2 * kPage, 1)));
+  EXPECT_THAT(sound_.unassigned, SizeIs(0));
+}
+
+TEST_F(HandoverReaderTest, APageThatIsNearlyAMemfdsIsNone) {
+  handover_.Poke<uint64_t>(luo() + offsetof(abi::LuoSer, sessions_pa), 0);
+  for (const auto& [offset, value] :
+       {std::pair<uint64_t, uint64_t>{offsetof(abi::MemfdSer, nr_folios), 0},
+        {offsetof(abi::MemfdSer, nr_folios), 1000},
+        {offsetof(abi::MemfdSer, seals), 0x40},
+        {offsetof(abi::MemfdSer, folios), Memfd() + 1},
+        {offsetof(abi::MemfdSer, folios) + offsetof(abi::Vmalloc, total_pages), 7},
+        {4088, 1}}) {
+    const auto before = handover_.Peek<uint64_t>(Memfd() + offset);
+    handover_.Poke<uint64_t>(Memfd() + offset, value);
+    EXPECT_THAT(handover_.Read().unassigned, SizeIs(1)) << offset;
+    handover_.Poke<uint64_t>(Memfd() + offset, before);
+  }
+  EXPECT_THAT(handover_.Read().unassigned, SizeIs(2));
+}
+
 // KHO's tree.
 
 TEST_F(HandoverReaderTest, NoTreeAtAll) {

@@ -44,6 +44,10 @@ bool Inspection::Claim(uint64_t address, uint64_t size, absl::string_view what) 
   return true;
 }
 
+bool Inspection::IsMetadata(uint64_t address) const {
+  return metadata_pages_.contains(address / kPage);
+}
+
 void Inspection::ClaimContents(uint64_t address, uint64_t size) {
   const uint64_t owner = owners_.empty() ? 0 : owners_.size() - 1;
   if (!claims_.empty()) {

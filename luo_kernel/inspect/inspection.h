@@ -39,6 +39,9 @@ class Inspection {
   // they are not preserved is a problem too, but they can be read.
   bool Claim(uint64_t address, uint64_t size, absl::string_view what);
 
+  // Whether the page at `address` was claimed as metadata.
+  bool IsMetadata(uint64_t address) const;
+
   // Takes memory that is not read, for the last owner that was begun.
   void BeginOwner(std::string owner) { owners_.push_back(std::move(owner)); }
   void ClaimContents(uint64_t address, uint64_t size);

@@ -36,6 +36,11 @@ OrderedJson Memfd(const MemfdReport& memfd) {
           {"folio_runs", std::move(runs)}};
 }
 
+OrderedJson Extracted(const MemfdReport& memfd, const ExtractedFiles& extracted) {
+  const auto path = extracted.find(memfd.address);
+  return path != extracted.end() ? OrderedJson(path->second) : OrderedJson();
+}
+
 OrderedJson Luo(const LuoReport& luo, const ExtractedFiles* extracted) {
   OrderedJson sessions = OrderedJson::array();
   for (const SessionReport& session : luo.sessions) {
@@ -47,10 +52,7 @@ OrderedJson Luo(const LuoReport& luo, const ExtractedFiles* extracted) {
                           {"memfd", nullptr}};
       if (file.memfd.has_value()) {
         json["memfd"] = Memfd(*file.memfd);
-        if (extracted != nullptr) {
-          const auto path = extracted->find(file.memfd->address);
-          json["extracted"] = path != extracted->end() ? OrderedJson(path->second) : OrderedJson();
-        }
+        if (extracted != nullptr) json["extracted"] = Extracted(*file.memfd, *extracted);
       }
       files.push_back(std::move(json));
     }
@@ -87,6 +89,7 @@ OrderedJson Handover(const HandoverReport& handover, const ExtractedFiles* extra
                       {"subtrees", std::move(subtrees)},
                       {"kexec", nullptr},
                       {"luo", nullptr},
+                      {"unassigned", OrderedJson::array()},
                       {"problems", handover.problems.kept()},
                       {"more_problems", handover.problems.dropped()}};
   if (handover.kexec.has_value()) {
@@ -94,6 +97,11 @@ OrderedJson Handover(const HandoverReport& handover, const ExtractedFiles* extra
                      {"count", handover.kexec->count}};
   }
   if (handover.luo.has_value()) json["luo"] = Luo(*handover.luo, extracted);
+  for (const MemfdReport& memfd : handover.unassigned) {
+    OrderedJson file = {{"address", Hex(memfd.address)}, {"memfd", Memfd(memfd)}};
+    if (extracted != nullptr) file["extracted"] = Extracted(memfd, *extracted);
+    json["unassigned"].push_back(std::move(file));
+  }
   return json;
 }
 

@@ -5,8 +5,9 @@
 //     {"token": "0x1", "compatible": "memfd-v2", "memfd": {"size": 4096, ...}}]}]}, ...}]}
 //
 // Addresses and tokens are strings, since they may have more bits than other programs' numbers;
-// sizes are numbers. "name_hex" is a session's name byte by byte, "name" what is readable of it.
-// What is absent is null. Fields are added, not changed.
+// sizes are numbers. "unassigned" are memfds of sessions that are not written down. "name_hex" is a
+// session's name byte by byte, "name" what is readable of it. What is absent is null. Fields are
+// added, not changed.
 #ifndef LUO_KERNEL_INSPECT_JSON_H_
 #define LUO_KERNEL_INSPECT_JSON_H_
 

@@ -1,6 +1,8 @@
 #include "luo_kernel/inspect/memfd_reader.h"
 
+#include <algorithm>
 #include <array>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -183,7 +185,55 @@ class MemfdReader {
   uint64_t next_index_ = 0;
 };
 
+// Whether nothing speaks against a memfd's structure at `address`.
+bool MayBeMemfd(const Inspection& inspection, uint64_t address) {
+  const PhysicalReader& memory = inspection.memory();
+  const absl::StatusOr<abi::MemfdSer> ser = memory.Load<abi::MemfdSer>(address);
+  if (!ser.ok() || ser->nr_folios == 0 || ser->flags != 0 ||
+      (ser->seals & ~abi::kMemfdSeals) != 0) {
+    return false;
+  }
+  const uint64_t file_pages = ser->size / kPage + (ser->size % kPage != 0 ? 1 : 0);
+  const abi::Vmalloc& area = ser->folios;
+  if (ser->nr_folios > file_pages || file_pages > abi::kMaxMemfdPages ||
+      area.total_pages != (ser->nr_folios + kFoliosPerPage - 1) / kFoliosPerPage ||
+      (area.flags & ~abi::kVmallocKnownFlags) != 0 || area.first % kPage != 0 ||
+      !inspection.preserved().Covers(area.first, kPage)) {
+    return false;
+  }
+  const absl::StatusOr<abi::VmallocChunk> chunk = memory.Load<abi::VmallocChunk>(area.first);
+  if (!chunk.ok() || chunk->addresses[0] == 0 || chunk->addresses[0] % kPage != 0 ||
+      !inspection.preserved().Covers(chunk->addresses[0], kPage)) {
+    return false;
+  }
+  const auto folio = memory.Load<abi::MemfdFolioSer>(chunk->addresses[0]);
+  if (!folio.ok() || (folio->flags() & ~abi::kFolioKnownFlags) != 0 ||
+      !inspection.preserved().OrderAt(folio->frame() * kPage).has_value()) {
+    return false;
+  }
+  // The kernel gives the structure a page of its own, of zeros.
+  std::vector<uint8_t> page(kPage);
+  if (!memory.Read(address, absl::MakeSpan(page)).ok()) return false;
+  return std::all_of(page.begin() + sizeof(*ser), page.end(),
+                     [](uint8_t byte) { return byte == 0; });
+}
+
 }  // namespace
+
+std::vector<MemfdReport> FindMemfds(Inspection& inspection) {
+  std::vector<MemfdReport> found;
+  for (const PreservedRun& run : inspection.preserved().runs()) {
+    if (run.order != 0) continue;
+    for (uint64_t i = 0; i < run.count; ++i) {
+      const uint64_t address = run.address + i * kPage;
+      if (inspection.IsMetadata(address) || !MayBeMemfd(inspection, address)) continue;
+      std::optional<MemfdReport> memfd =
+          InspectMemfd(inspection, absl::StrFormat("memfd at %#x", address), address);
+      if (memfd.has_value()) found.push_back(*std::move(memfd));
+    }
+  }
+  return found;
+}
 
 std::optional<MemfdReport> InspectMemfd(Inspection& inspection, const std::string& what,
                                         uint64_t address) {

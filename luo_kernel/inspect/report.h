@@ -97,6 +97,8 @@ struct HandoverReport {
   std::vector<SubtreeReport> subtrees;
   std::optional<KexecReport> kexec;
   std::optional<LuoReport> luo;
+  // Found among what is preserved, while no session is written down that could name them.
+  std::vector<MemfdReport> unassigned;
   Problems problems;
 };
 

@@ -109,6 +109,16 @@ TEST(JsonTest, HasEveryFigure) {
   EXPECT_EQ(handover["luo"]["sessions"][1]["files"][1]["memfd"], nullptr);
 }
 
+TEST(TextTest, ShowsMemfdsOfNoKnownSession) {
+  Report report = SampleReport();
+  report.handovers[0].unassigned.resize(10, *report.handovers[0].luo->sessions[0].files[0].memfd);
+  EXPECT_THAT(Text(report, {}), HasSubstr("in some session  10 memfds, 120.0 KiB"));
+  EXPECT_THAT(Text(report, {}), HasSubstr("… and 2 more files"));
+  const auto json = nlohmann::json::parse(Json(report));
+  EXPECT_EQ(json["handovers"][0]["unassigned"].size(), 10u);
+  EXPECT_EQ(json["handovers"][0]["unassigned"][0]["memfd"]["position"], 7);
+}
+
 TEST(JsonTest, SurvivesNamesThatAreNoText) {
   Report report = SampleReport();
   report.handovers[0].luo->sessions[0].name = "\xff\x01";

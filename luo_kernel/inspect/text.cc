@@ -97,6 +97,7 @@ class Writer {
                             absl::CHexEscape(subtree.name), subtree.address, subtree.size);
     }
     if (handover.luo.has_value()) WriteLuo(*handover.luo);
+    WriteUnassigned(handover.unassigned);
     WriteProblems(handover.problems);
   }
 
@@ -168,11 +169,31 @@ class Writer {
       absl::StrAppendFormat(&text_, "  data %#x\n", file.data);
       return;
     }
-    absl::StrAppendFormat(&text_, " %9s  %s", HumanBytes(file.memfd->size),
-                          Folios(file.memfd->FoliosBySize()));
-    if (file.memfd->position != 0) absl::StrAppend(&text_, "  at ", file.memfd->position);
-    if (file.memfd->seals != 0) absl::StrAppend(&text_, "  sealed ", Seals(file.memfd->seals));
+    WriteMemfd(*file.memfd);
+  }
+
+  void WriteMemfd(const MemfdReport& memfd) {
+    absl::StrAppendFormat(&text_, " %9s  %s", HumanBytes(memfd.size), Folios(memfd.FoliosBySize()));
+    if (memfd.position != 0) absl::StrAppend(&text_, "  at ", memfd.position);
+    if (memfd.seals != 0) absl::StrAppend(&text_, "  sealed ", Seals(memfd.seals));
     absl::StrAppend(&text_, "\n");
+  }
+
+  void WriteUnassigned(const std::vector<MemfdReport>& memfds) {
+    if (memfds.empty()) return;
+    uint64_t bytes = 0;
+    for (const MemfdReport& memfd : memfds) bytes += memfd.size;
+    absl::StrAppendFormat(&text_, "    %s  %d memfds, %s\n", Colored(kBold, "in some session"),
+                          memfds.size(), HumanBytes(bytes));
+    size_t left = options_.all ? memfds.size() : kSomeFiles;
+    for (const MemfdReport& memfd : memfds) {
+      if (left-- == 0) {
+        absl::StrAppendFormat(&text_, "      … and %d more files\n", memfds.size() - kSomeFiles);
+        break;
+      }
+      absl::StrAppendFormat(&text_, "      at %#-15x  %-10s", memfd.address, "memfd-v2");
+      WriteMemfd(memfd);
+    }
   }
 
   void WriteProblems(const Problems& problems) {

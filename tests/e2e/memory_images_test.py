@@ -177,16 +177,30 @@ def check_handover(image, expected, work, phase):
     print(inspect("--image", image).decode(errors="replace"), flush=True)
 
 
-def check_live(image, expected):
-    """Before the reboot: the memory map is complete, LUO's sessions are yet to be written."""
-    report = json.loads(inspect("--image", image, "--json"))
+def check_live(image, expected, work, seen_inside):
+    """Before the reboot: all files but the empty ones are found, though no session names them yet.
+
+    `seen_inside` is what luoctl told in the host itself, a moment before.
+    """
+    contents = work / "contents"
+    report = json.loads(inspect("--image", image, "--json", "--extract", contents))
+    check(seen_inside["memory_bytes"] > 400 << 20, "the host's luoctl saw no memory:", seen_inside["notes"])
+    for name in ["address", "preserved_by_bytes", "subtrees", "kexec", "luo", "problems"]:
+        equal("live, in the host: " + name, seen_inside["handovers"][0][name], report["handovers"][0][name])
     handover = [handover for handover in report["handovers"] if handover["luo"]][0]
     equal("live: what is wrong", handover["problems"], [])
     equal("live: sessions", handover["luo"]["sessions"], [])
+    found = []
+    for file in handover["unassigned"]:
+        digest = hashlib.sha256(pathlib.Path(file["extracted"]).read_bytes()).hexdigest()
+        found.append((file["memfd"]["size"], file["memfd"]["seals"] & ~0x20, file["memfd"]["position"], digest))
+    wanted = [(file["size"], file["seals"], file["position"], file["sha256"])
+              for file in expected.values() if file["size"] != 0]
+    equal("live: files", sorted(found), sorted(wanted))
     huge = sum(wanted["size"] >> 21 for wanted in expected.values() if wanted["huge"])
-    check(handover["preserved_by_bytes"].get(str(2 << 20), 0) >= huge, "huge folios:", handover["preserved_by_bytes"])
-    check(handover["preserved_bytes"] >= sum(wanted["size"] for wanted in expected.values()), handover)
-    print("== live: %d bytes preserved" % handover["preserved_bytes"], flush=True)
+    equal("live: huge folios", handover["preserved_by_bytes"].get(str(2 << 20), 0), huge)
+    shutil.rmtree(contents)
+    print("== live: %d files found, contents right" % len(found), flush=True)
 
 
 def main():
@@ -223,7 +237,7 @@ def main():
 
         take_image("live")
         if not keep:
-            check_live(image, expected)
+            check_live(image, expected, work, json.loads((share / "live.json").read_text()))
         debugger.set_breakpoint(machine_kexec)
         debugger.go_on()
         (share / "go").touch()
