@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -50,6 +51,26 @@ TEST_F(MachineTest, BootsPausedThenRunsAndPrints) {
   EXPECT_EQ(surroundings_.WaitForOutput(6), "up\nxyz");
   EXPECT_TRUE(Counts(*machine_));
   EXPECT_THAT(surroundings_.notices(), IsEmpty());
+}
+
+TEST_F(MachineTest, WhoBootsItMayFillItsMemoryFirst) {
+  constexpr GuestAddress kThere(32 << 20);
+  Machine::Environment environment = surroundings_.environment();
+  environment.prepare_memory =
+      [&](const GuestMemory& memory) -> absl::StatusOr<std::vector<SetupData>> {
+    absl::Status status = memory.Store<uint64_t>(kThere, 42);
+    if (!status.ok()) return status;
+    return std::vector<SetupData>();
+  };
+  auto machine = Machine::Boot(surroundings_.ConfigWithCommands(""), environment);
+  ASSERT_TRUE(machine.ok()) << machine.status();
+  EXPECT_EQ(*(*machine)->memory().Load<uint64_t>(kThere), 42u);
+
+  environment.prepare_memory = [](const GuestMemory&) -> absl::StatusOr<std::vector<SetupData>> {
+    return absl::AbortedError("no");
+  };
+  EXPECT_EQ(Machine::Boot(surroundings_.ConfigWithCommands(""), environment).status(),
+            absl::AbortedError("no"));
 }
 
 TEST_F(MachineTest, TakesInput) {
