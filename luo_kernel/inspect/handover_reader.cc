@@ -33,6 +33,8 @@ constexpr uint64_t kPage = abi::kPageSize;
 constexpr uint8_t kTreeMagic[] = {0xd0, 0x0d, 0xfe, 0xed};
 constexpr absl::string_view kAnyKho = "kho-v";
 constexpr uint64_t kChunk = 1 << 20;
+// Linux has one a NUMA node and two more (kexec_handover.c, kho_reserve_scratch()).
+constexpr uint64_t kMaxScratchRegions = 4096;
 
 bool HasMagic(const uint8_t* page) { return memcmp(page, kTreeMagic, sizeof(kTreeMagic)) == 0; }
 
@@ -93,6 +95,21 @@ std::vector<SubtreeReport> ReadSubtrees(const Tree& root, Problems& problems) {
   return subtrees;
 }
 
+// The next kernel allocates in scratch memory before it knows what is preserved.
+void CheckScratch(const PreservedRuns& preserved, HandoverReport& report) {
+  for (const PreservedRun& run : preserved.runs()) {
+    for (const MemoryRange& region : report.scratch) {
+      if (run.address + run.size() <= region.address ||
+          region.address + region.size <= run.address) {
+        continue;
+      }
+      report.problems.Add(
+          absl::StrFormat("memory map: %#x, %d blocks of %d KiB, lies in the scratch memory at %#x",
+                          run.address, run.count, run.block_bytes() >> 10, region.address));
+    }
+  }
+}
+
 // What the tree says. False where it says nothing that can be gone on with.
 bool ReadRoot(absl::Span<const uint8_t> bytes, HandoverReport& report) {
   Problems& problems = report.problems;
@@ -121,8 +138,34 @@ HandoverReport ReadHandoverTree(absl::Span<const uint8_t> tree, std::string orig
   return report;
 }
 
-HandoverReport ReadHandover(const PhysicalReader& memory, uint64_t address, std::string origin) {
-  HandoverReport report{.address = address, .origin = std::move(origin)};
+std::vector<MemoryRange> ReadScratch(const PhysicalReader& memory, uint64_t address, uint64_t size,
+                                     Problems& problems) {
+  std::vector<MemoryRange> regions;
+  if (size == 0 || size % sizeof(abi::Scratch) != 0 ||
+      size > kMaxScratchRegions * sizeof(abi::Scratch)) {
+    problems.Add(absl::StrCat("scratch memory: a list of ", size, " bytes"));
+    return regions;
+  }
+  for (uint64_t i = 0; i < size / sizeof(abi::Scratch); ++i) {
+    const auto region = memory.Load<abi::Scratch>(address + i * sizeof(abi::Scratch));
+    if (!region.ok()) {
+      problems.Add(absl::StrFormat("scratch memory: its list at %#x cannot be read", address));
+      return regions;
+    }
+    if (region->size == 0 || !memory.Has(region->address, region->size)) {
+      problems.Add(absl::StrFormat("scratch memory: %#x, %d bytes, is not memory", region->address,
+                                   region->size));
+      continue;
+    }
+    regions.push_back({.address = region->address, .size = region->size});
+  }
+  return regions;
+}
+
+HandoverReport ReadHandover(const PhysicalReader& memory, uint64_t address, std::string origin,
+                            std::vector<MemoryRange> scratch) {
+  HandoverReport report{
+      .address = address, .origin = std::move(origin), .scratch = std::move(scratch)};
   Problems& problems = report.problems;
   std::vector<uint8_t> page(kPage);
   if (address % kPage != 0 || !memory.Read(address, absl::MakeSpan(page)).ok()) {
@@ -134,6 +177,7 @@ HandoverReport ReadHandover(const PhysicalReader& memory, uint64_t address, std:
   report.map_pages = preserved.tree_pages();
   report.preserved = preserved.CountBySize();
   report.preserved_bytes = preserved.bytes();
+  CheckScratch(preserved, report);
 
   Inspection inspection(memory, preserved, problems);
   inspection.Claim(address, kPage, "KHO's device tree");
@@ -146,15 +190,15 @@ HandoverReport ReadHandover(const PhysicalReader& memory, uint64_t address, std:
 }
 
 Report ReadHandovers(const PhysicalReader& memory, std::string source,
-                     std::optional<uint64_t> address) {
+                     std::optional<uint64_t> address, const std::vector<MemoryRange>& scratch) {
   Report report{.source = std::move(source)};
   for (const MemoryRange& range : memory.ranges()) report.memory_bytes += range.size;
   if (address.has_value()) {
-    report.handovers.push_back(ReadHandover(memory, *address, "address given"));
+    report.handovers.push_back(ReadHandover(memory, *address, "address given", scratch));
     return report;
   }
   for (const uint64_t found : FindHandovers(memory)) {
-    report.handovers.push_back(ReadHandover(memory, found, "found in memory"));
+    report.handovers.push_back(ReadHandover(memory, found, "found in memory", scratch));
   }
   const auto kexecs = [](const HandoverReport& handover) {
     return handover.kexec.has_value() ? int64_t{handover.kexec->count} : -1;

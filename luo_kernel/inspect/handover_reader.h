@@ -27,10 +27,17 @@ namespace luo {
 // The handover whose device tree lies at `address`, or, without, every one that is found: the one
 // with the most kexecs behind it first.
 Report ReadHandovers(const PhysicalReader& memory, std::string source,
-                     std::optional<uint64_t> address);
+                     std::optional<uint64_t> address, const std::vector<MemoryRange>& scratch = {});
 
-// `address` is that of KHO's device tree.
-HandoverReport ReadHandover(const PhysicalReader& memory, uint64_t address, std::string origin);
+// `address` is that of KHO's device tree. `scratch`, where it is known, is where nothing may be
+// preserved.
+HandoverReport ReadHandover(const PhysicalReader& memory, uint64_t address, std::string origin,
+                            std::vector<MemoryRange> scratch = {});
+
+// The list of scratch regions at `address`, of `size` bytes, as the next kernel is given it; what
+// of it is no region of memory is a problem.
+std::vector<MemoryRange> ReadScratch(const PhysicalReader& memory, uint64_t address, uint64_t size,
+                                     Problems& problems);
 
 // Every page that is such a tree, of whichever version: the one that is going out, the one that
 // came in, and old ones whose page nobody has written to since. Looks at each page of memory.

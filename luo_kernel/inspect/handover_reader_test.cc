@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <utility>
 
 #include "luo_kernel/abi/block.h"
 #include "luo_kernel/abi/kho_v4.h"
@@ -231,6 +232,34 @@ TEST_F(HandoverReaderTest, BlocksThatOverlapAreTold) {
   const uint64_t folio = sound_.luo->sessions[0].files[0].memfd->folios[0].address;
   Preserve(folio, 0, true);
   ExpectProblem("overlaps");
+}
+
+TEST_F(HandoverReaderTest, WhatLiesInScratchMemoryIsTold) {
+  const auto read = [&](std::vector<MemoryRange> scratch) {
+    return ReadHandover(handover_.memory(), handover_.tree(), "test", std::move(scratch));
+  };
+  const MemoryRange sound = {TestHandover::kMemory, 64 << 10};
+  EXPECT_THAT(read({sound}).problems.kept(), ElementsAre());
+  EXPECT_THAT(read({sound, {Memfd() - kPage, 2 * kPage}}).problems.kept(),
+              Contains(HasSubstr("lies in the scratch memory")));
+}
+
+TEST_F(HandoverReaderTest, TheListOfScratchRegionsIsChecked) {
+  // Where OutgoingHandover has it: in the last 64 KiB of the first region.
+  const uint64_t list = TestHandover::kMemory;
+  Problems problems;
+  EXPECT_THAT(ReadScratch(handover_.memory(), list, sizeof(abi::Scratch), problems),
+              ElementsAre(MemoryRange{TestHandover::kMemory, 64 << 10}));
+  EXPECT_TRUE(problems.empty());
+  for (const auto& [address, size] : {std::pair<uint64_t, uint64_t>{list, 0},
+                                      {list, 17},
+                                      {list, ~uint64_t{0} & -16},
+                                      {~uint64_t{0} - 8, 16},
+                                      {list + sizeof(abi::Scratch), 16}}) {
+    Problems wrong;
+    EXPECT_THAT(ReadScratch(handover_.memory(), address, size, wrong), ElementsAre());
+    EXPECT_THAT(wrong.kept(), ElementsAre(HasSubstr("scratch memory: "))) << size;
+  }
 }
 
 // LUO.

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/status.h"
+#include "luo_kernel/inspect/handover_reader.h"
 
 namespace luo {
 
@@ -39,6 +40,20 @@ absl::StatusOr<std::unique_ptr<HostedMemory>> HostedMemory::FromMachine(Inspecte
     }
   }
   return memory;
+}
+
+Report HostedMemory::ReadReport(const std::string& source, std::optional<uint64_t> address) const {
+  Report report{.source = source};
+  for (const MemoryRange& range : ranges_) report.memory_bytes += range.size;
+  Problems problems;
+  std::vector<MemoryRange> scratch =
+      ReadScratch(*this, scratch_address(), scratch_size(), problems);
+  report.handovers.push_back(
+      ReadHandover(*this, address.value_or(handover_address()),
+                   absl::StrFormat("would be handed over now, after %d kexecs", generation()),
+                   std::move(scratch)));
+  for (const std::string& problem : problems.kept()) report.handovers[0].problems.Add(problem);
+  return report;
 }
 
 absl::Status HostedMemory::Read(uint64_t address, absl::Span<uint8_t> out) const {

@@ -33,6 +33,8 @@ InspectedMachine Machine(const TestHandover& handover, UniqueFd* second = nullpt
   constexpr uint64_t kHalf = TestHandover::kMemorySize / 2;
   InspectedMachine machine;
   machine.handover.root_address = handover.tree();
+  machine.handover.scratch_address = TestHandover::kMemory;
+  machine.handover.scratch_size = sizeof(abi::Scratch);
   for (const uint64_t start : {kHalf, uint64_t{0}}) {
     UniqueFd file(memfd_create("extent", MFD_CLOEXEC));
     EXPECT_EQ(pwrite(file.get(), bytes.data() + start, kHalf, 4096), ssize_t{kHalf});
@@ -48,8 +50,10 @@ TEST(HostedMemoryTest, AHandoverIsReadOutOfItsExtents) {
   ASSERT_TRUE(memory.ok()) << memory.status();
   EXPECT_THAT((*memory)->ranges(),
               ElementsAre(MemoryRange{TestHandover::kMemory, TestHandover::kMemorySize}));
-  const Report report = ReadHandovers(**memory, "test", (*memory)->handover_address());
+  const Report report = (*memory)->ReadReport("test", std::nullopt);
   ASSERT_THAT(report.handovers, SizeIs(1));
+  EXPECT_THAT(report.handovers[0].scratch,
+              ElementsAre(MemoryRange{TestHandover::kMemory, 64 << 10}));
   EXPECT_THAT(report.handovers[0].problems.kept(), ElementsAre());
   EXPECT_THAT(report.handovers[0].luo->sessions, SizeIs(3));
   std::vector<uint8_t> across(16);

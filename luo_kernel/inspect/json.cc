@@ -78,9 +78,14 @@ OrderedJson Handover(const HandoverReport& handover, const ExtractedFiles* extra
     subtrees.push_back(
         {{"name", subtree.name}, {"address", Hex(subtree.address)}, {"size", subtree.size}});
   }
+  OrderedJson scratch = OrderedJson::array();
+  for (const MemoryRange& region : handover.scratch) {
+    scratch.push_back({{"address", Hex(region.address)}, {"size", region.size}});
+  }
   OrderedJson json = {{"address", Hex(handover.address)},
                       {"origin", handover.origin},
                       {"compatible", handover.compatible},
+                      {"scratch", std::move(scratch)},
                       {"map_address", Hex(handover.map_address)},
                       {"map_bytes", handover.map_pages * 4096},
                       {"preserved_bytes", handover.preserved_bytes},

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "luo_kernel/inspect/physical_reader.h"
 #include "luo_kernel/inspect/problems.h"
 
 namespace luo {
@@ -89,6 +90,7 @@ struct HandoverReport {
   uint64_t address = 0;  // of KHO's device tree
   std::string origin;    // how it was found
   std::string compatible;
+  std::vector<MemoryRange> scratch;  // where the next kernel boots; empty where it is not known
   uint64_t map_address = 0;
   uint64_t map_pages = 0;  // that the memory map itself takes
   CountBySize preserved;

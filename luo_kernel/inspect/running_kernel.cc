@@ -182,6 +182,30 @@ std::optional<HandoverReport> ReadDebugfs(const std::string& folder, const std::
   return report;
 }
 
+// What is written one to a line, "0x...".
+std::vector<uint64_t> ReadNumbers(const std::string& path) {
+  std::vector<uint64_t> numbers;
+  const absl::StatusOr<std::string> text = ReadSmallFile(path);
+  if (!text.ok()) return numbers;
+  for (const absl::string_view line : absl::StrSplit(*text, '\n')) {
+    uint64_t number;
+    if (absl::SimpleHexAtoi(line, &number)) numbers.push_back(number);
+  }
+  return numbers;
+}
+
+// Where the next kernel boots, which debugfs shows.
+std::vector<MemoryRange> ReadScratchRegions(const KernelPaths& paths) {
+  const std::vector<uint64_t> addresses = ReadNumbers(paths.debugfs + "/out/scratch_phys");
+  const std::vector<uint64_t> sizes = ReadNumbers(paths.debugfs + "/out/scratch_len");
+  std::vector<MemoryRange> regions;
+  for (size_t i = 0; i < std::min(addresses.size(), sizes.size()); ++i) {
+    if (sizes[i] > UINT64_MAX - addresses[i]) continue;
+    regions.push_back({.address = addresses[i], .size = sizes[i]});
+  }
+  return regions;
+}
+
 // Which of those found is the one that came in: debugfs shows its tree.
 void NameDirections(const PhysicalReader& memory, const KernelPaths& paths, Report& report) {
   const absl::StatusOr<std::string> came_in = ReadSmallFile(paths.debugfs + "/in/fdt");
@@ -213,7 +237,8 @@ absl::StatusOr<RunningKernel> ReadRunningKernel(std::optional<uint64_t> address,
   absl::StatusOr<std::unique_ptr<PhysicalReader>> memory = OpenMemory(paths, notes);
   if (memory.ok()) {
     kernel.memory = *std::move(memory);
-    kernel.report = ReadHandovers(*kernel.memory, "this kernel", address);
+    kernel.report =
+        ReadHandovers(*kernel.memory, "this kernel", address, ReadScratchRegions(paths));
     NameDirections(*kernel.memory, paths, kernel.report);
     if (kernel.report.handovers.empty()) {
       notes.push_back(

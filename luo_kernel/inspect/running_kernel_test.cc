@@ -74,6 +74,13 @@ TEST_F(RunningKernelTest, ReadsKcore) {
   ASSERT_THAT(kernel->report.handovers, SizeIs(1));
   EXPECT_THAT(kernel->report.handovers[0].luo->sessions, SizeIs(3));
   EXPECT_NE(kernel->memory, nullptr);
+  WriteDebugfs("out", "");
+  Write(paths_.debugfs + "/out/scratch_phys", absl::StrFormat("%#x\n", TestHandover::kMemory));
+  Write(paths_.debugfs + "/out/scratch_len", std::string("0x10000\n"));
+  kernel = ReadRunningKernel(std::nullopt, paths_);
+  ASSERT_TRUE(kernel.ok()) << kernel.status();
+  EXPECT_THAT(kernel->report.handovers[0].scratch,
+              ElementsAre(MemoryRange{TestHandover::kMemory, 0x10000}));
 }
 
 TEST_F(RunningKernelTest, ReadsTheMemoryDeviceWhereThereIsNoKcore) {

@@ -92,6 +92,10 @@ class Writer {
     }
     absl::StrAppend(&text_, "\n");
     WritePreserved(handover);
+    for (const MemoryRange& region : handover.scratch) {
+      absl::StrAppendFormat(&text_, "  scratch memory %#x, %s\n", region.address,
+                            HumanBytes(region.size));
+    }
     for (const SubtreeReport& subtree : handover.subtrees) {
       absl::StrAppendFormat(&text_, "  subtree %-16s %#12x  %d bytes\n",
                             absl::CHexEscape(subtree.name), subtree.address, subtree.size);

@@ -58,10 +58,7 @@ absl::StatusOr<Inspected> InspectImage(const std::string& path, std::optional<ui
 absl::StatusOr<Inspected> InspectHosted(const std::string& path, std::optional<uint64_t> address) {
   ASSIGN_OR_RETURN(std::unique_ptr<luo::HostedMemory> hosted, luo::HostedMemory::Open(path));
   Inspected inspected;
-  inspected.report =
-      luo::ReadHandovers(*hosted, path, address.value_or(hosted->handover_address()));
-  inspected.report.handovers.front().origin =
-      absl::StrCat("would be handed over now, after ", hosted->generation(), " kexecs");
+  inspected.report = hosted->ReadReport(path, address);
   inspected.memory = std::move(hosted);
   return inspected;
 }
