@@ -179,7 +179,7 @@ HandoverReport ReadHandover(const PhysicalReader& memory, uint64_t address, std:
   report.preserved_bytes = preserved.bytes();
   CheckScratch(preserved, report);
 
-  Inspection inspection(memory, preserved, problems);
+  Inspection inspection(memory, &preserved, problems);
   inspection.Claim(address, kPage, "KHO's device tree");
   for (const SubtreeReport& subtree : report.subtrees) ReadSubtree(inspection, subtree, report);
   if (report.luo.has_value() && report.luo->sessions_address == 0) {

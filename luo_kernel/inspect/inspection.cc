@@ -36,7 +36,7 @@ bool Inspection::Claim(uint64_t address, uint64_t size, absl::string_view what) 
                                   what, page * kPage));
     return false;
   }
-  if (!preserved_.Covers(address, pages * kPage)) {
+  if (preserved_ != nullptr && !preserved_->Covers(address, pages * kPage)) {
     problems_.Add(absl::StrFormat("%s: %#x is not preserved", what, address));
   }
   owners_.push_back(std::string(what));

@@ -26,12 +26,13 @@ namespace luo {
 
 class Inspection {
  public:
-  // All outlive this.
-  Inspection(const PhysicalReader& memory, const PreservedRuns& preserved, Problems& problems)
+  // All outlive this. `preserved` is null where the map of it is lost: then nobody asks whether
+  // something is preserved.
+  Inspection(const PhysicalReader& memory, const PreservedRuns* preserved, Problems& problems)
       : memory_(memory), preserved_(preserved), problems_(problems) {}
 
   const PhysicalReader& memory() const { return memory_; }
-  const PreservedRuns& preserved() const { return preserved_; }
+  const PreservedRuns* preserved() const { return preserved_; }
   Problems& problems() { return problems_; }
 
   // Takes the pages at `address`, where metadata begins, for `what`. False, with a problem told,
@@ -62,7 +63,7 @@ class Inspection {
   };
 
   const PhysicalReader& memory_;
-  const PreservedRuns& preserved_;
+  const PreservedRuns* preserved_;
   Problems& problems_;
   std::vector<std::string> owners_;
   std::vector<Claimed> claims_;

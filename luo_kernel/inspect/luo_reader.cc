@@ -24,47 +24,12 @@ T CopyOf(absl::Span<const uint8_t> entry) {
   return value;
 }
 
-FileReport ReadFile(Inspection& inspection, const std::string& session,
-                    const abi::LuoFileSer& ser) {
-  FileReport file{.token = ser.token, .data = ser.data};
-  const std::string what = absl::StrFormat("%s, token %#x", session, ser.token);
-  file.compatible =
-      StringField(ser.compatible, absl::StrCat(what, ", compatible"), inspection.problems());
-  if (file.compatible == abi::kMemfdCompatible) {
-    file.memfd = InspectMemfd(inspection, what, ser.data);
-  }
-  return file;
-}
-
-SessionReport ReadSession(Inspection& inspection, const abi::LuoSessionSer& ser) {
-  SessionReport session;
-  session.name = StringField(ser.name, "a session's name", inspection.problems());
-  session.file_count = ser.file_set.count;
-  const std::string what = absl::StrCat("session \"", absl::CHexEscape(session.name), "\"");
-  if (session.name.empty()) inspection.problems().Add("a session has no name");
-  std::set<uint64_t> tokens;
-  const uint64_t found = inspection.ForEachEntry(
-      ser.file_set.files, sizeof(abi::LuoFileSer), what + ", files",
-      [&](absl::Span<const uint8_t> entry) {
-        const auto file = CopyOf<abi::LuoFileSer>(entry);
-        if (!tokens.insert(file.token).second) {
-          inspection.problems().Add(absl::StrFormat("%s has token %#x twice", what, file.token));
-        }
-        session.files.push_back(ReadFile(inspection, what, file));
-      });
-  if (found != session.file_count) {
-    inspection.problems().Add(
-        absl::StrCat(what, " says it has ", session.file_count, " files, and has ", found));
-  }
-  return session;
-}
-
 void ReadSessions(Inspection& inspection, LuoReport& luo) {
   std::set<std::string> names;
   inspection.ForEachEntry(
       luo.sessions_address, sizeof(abi::LuoSessionSer), "LUO, sessions",
       [&](absl::Span<const uint8_t> entry) {
-        luo.sessions.push_back(ReadSession(inspection, CopyOf<abi::LuoSessionSer>(entry)));
+        luo.sessions.push_back(InspectSession(inspection, CopyOf<abi::LuoSessionSer>(entry)));
         const std::string& name = luo.sessions.back().name;
         if (!names.insert(name).second) {
           inspection.problems().Add(
@@ -101,6 +66,41 @@ void ReadFlbs(Inspection& inspection, LuoReport& luo) {
 }
 
 }  // namespace
+
+FileReport InspectFile(Inspection& inspection, const std::string& session,
+                       const abi::LuoFileSer& ser) {
+  FileReport file{.token = ser.token, .data = ser.data};
+  const std::string what = absl::StrFormat("%s, token %#x", session, ser.token);
+  file.compatible =
+      StringField(ser.compatible, absl::StrCat(what, ", compatible"), inspection.problems());
+  if (file.compatible == abi::kMemfdCompatible) {
+    file.memfd = InspectMemfd(inspection, what, ser.data);
+  }
+  return file;
+}
+
+SessionReport InspectSession(Inspection& inspection, const abi::LuoSessionSer& ser) {
+  SessionReport session;
+  session.name = StringField(ser.name, "a session's name", inspection.problems());
+  session.file_count = ser.file_set.count;
+  const std::string what = absl::StrCat("session \"", absl::CHexEscape(session.name), "\"");
+  if (session.name.empty()) inspection.problems().Add("a session has no name");
+  std::set<uint64_t> tokens;
+  const uint64_t found = inspection.ForEachEntry(
+      ser.file_set.files, sizeof(abi::LuoFileSer), what + ", files",
+      [&](absl::Span<const uint8_t> entry) {
+        const auto file = CopyOf<abi::LuoFileSer>(entry);
+        if (!tokens.insert(file.token).second) {
+          inspection.problems().Add(absl::StrFormat("%s has token %#x twice", what, file.token));
+        }
+        session.files.push_back(InspectFile(inspection, what, file));
+      });
+  if (found != session.file_count) {
+    inspection.problems().Add(
+        absl::StrCat(what, " says it has ", session.file_count, " files, and has ", found));
+  }
+  return session;
+}
 
 std::optional<LuoReport> InspectLuo(Inspection& inspection, uint64_t address, uint64_t size) {
   if (size < sizeof(abi::LuoSer)) {

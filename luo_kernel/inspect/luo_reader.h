@@ -7,7 +7,9 @@
 #include <stdint.h>
 
 #include <optional>
+#include <string>
 
+#include "luo_kernel/abi/luo_v5.h"
 #include "luo_kernel/inspect/inspection.h"
 #include "luo_kernel/inspect/report.h"
 
@@ -15,6 +17,12 @@ namespace luo {
 
 // Nothing where there is no LUO that could be read at `address`; else all that could be.
 std::optional<LuoReport> InspectLuo(Inspection& inspection, uint64_t address, uint64_t size);
+
+// One file of the session that `session` names.
+FileReport InspectFile(Inspection& inspection, const std::string& session,
+                       const abi::LuoFileSer& ser);
+// One session with its files.
+SessionReport InspectSession(Inspection& inspection, const abi::LuoSessionSer& ser);
 
 }  // namespace luo
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <utility>
 #include <vector>
 
@@ -127,6 +128,7 @@ class MemfdReader {
     }
     inspection_.BeginOwner(what_ + ", contents");
     FolioFaults faults;
+    std::optional<abi::MemfdFolioSer> last;
     for (const uint64_t page : pages) {
       if (count == 0) break;
       const absl::StatusOr<FolioPage> folios = memory_.Load<FolioPage>(page);
@@ -135,23 +137,34 @@ class MemfdReader {
         break;
       }
       for (uint64_t i = 0; i < kFoliosPerPage && count > 0; ++i, --count) {
-        TakeFolio((*folios)[i], faults);
+        // The next one's place may tell the size of the one before.
+        if (last.has_value()) TakeFolio(*last, (*folios)[i].index, faults);
+        last = (*folios)[i];
       }
     }
+    if (last.has_value()) TakeFolio(*last, file_pages_, faults);
     faults.Tell(what_, inspection_.problems());
   }
 
-  void TakeFolio(const abi::MemfdFolioSer& folio, FolioFaults& faults) {
-    const uint64_t frame = folio.frame();
-    const uint64_t flags = folio.flags();
-    if (frame == 0) return;  // A hole: the kernel passes over it.
-    if ((flags & ~abi::kFolioKnownFlags) != 0) ++faults.unknown_flags;
-    if ((flags & abi::kFolioUptodate) == 0) ++faults.not_up_to_date;
-    const uint64_t address = frame * kPage;
-    // Its size is said nowhere but in the map of what is preserved.
-    const std::optional<uint32_t> order = inspection_.preserved().OrderAt(address);
+  // The size of a folio is said nowhere but in the map of what is preserved. Where that is lost it
+  // reaches to the next folio of the file: `end` in pages, which is the file's end for the last.
+  uint64_t FolioBytes(const abi::MemfdFolioSer& folio, uint64_t end, FolioFaults& faults) const {
+    if (inspection_.preserved() == nullptr) {
+      const uint64_t pages = end > folio.index ? end - folio.index : 1;
+      const uint64_t most = uint64_t{1} << kMaxAreaOrder;
+      return kPage * std::bit_ceil(std::min(pages, most));
+    }
+    const std::optional<uint32_t> order = inspection_.preserved()->OrderAt(folio.frame() * kPage);
     if (!order.has_value()) ++faults.not_preserved;
-    const uint64_t bytes = kPage << order.value_or(0);
+    return kPage << order.value_or(0);
+  }
+
+  void TakeFolio(const abi::MemfdFolioSer& folio, uint64_t end, FolioFaults& faults) {
+    if (folio.frame() == 0) return;  // A hole: the kernel passes over it.
+    if ((folio.flags() & ~abi::kFolioKnownFlags) != 0) ++faults.unknown_flags;
+    if ((folio.flags() & abi::kFolioUptodate) == 0) ++faults.not_up_to_date;
+    const uint64_t address = folio.frame() * kPage;
+    const uint64_t bytes = FolioBytes(folio, end, faults);
     if (!memory_.Has(address, bytes)) {
       ++faults.not_memory;
       return;
@@ -198,17 +211,17 @@ bool MayBeMemfd(const Inspection& inspection, uint64_t address) {
   if (ser->nr_folios > file_pages || file_pages > abi::kMaxMemfdPages ||
       area.total_pages != (ser->nr_folios + kFoliosPerPage - 1) / kFoliosPerPage ||
       (area.flags & ~abi::kVmallocKnownFlags) != 0 || area.first % kPage != 0 ||
-      !inspection.preserved().Covers(area.first, kPage)) {
+      !inspection.preserved()->Covers(area.first, kPage)) {
     return false;
   }
   const absl::StatusOr<abi::VmallocChunk> chunk = memory.Load<abi::VmallocChunk>(area.first);
   if (!chunk.ok() || chunk->addresses[0] == 0 || chunk->addresses[0] % kPage != 0 ||
-      !inspection.preserved().Covers(chunk->addresses[0], kPage)) {
+      !inspection.preserved()->Covers(chunk->addresses[0], kPage)) {
     return false;
   }
   const auto folio = memory.Load<abi::MemfdFolioSer>(chunk->addresses[0]);
   if (!folio.ok() || (folio->flags() & ~abi::kFolioKnownFlags) != 0 ||
-      !inspection.preserved().OrderAt(folio->frame() * kPage).has_value()) {
+      !inspection.preserved()->OrderAt(folio->frame() * kPage).has_value()) {
     return false;
   }
   // The kernel gives the structure a page of its own, of zeros.
@@ -222,7 +235,7 @@ bool MayBeMemfd(const Inspection& inspection, uint64_t address) {
 
 std::vector<MemfdReport> FindMemfds(Inspection& inspection) {
   std::vector<MemfdReport> found;
-  for (const PreservedRun& run : inspection.preserved().runs()) {
+  for (const PreservedRun& run : inspection.preserved()->runs()) {
     if (run.order != 0) continue;
     for (uint64_t i = 0; i < run.count; ++i) {
       const uint64_t address = run.address + i * kPage;

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Real Linux's handover, read out of memory images by `luoctl inspect`.
 
-A program preserves files in an emulated host. Three images of the host's memory are taken: while all is preserved and
-the host runs; in the old kernel's last function, when everything is written down; and in the new kernel's first one.
+A program preserves files in an emulated host. Four images of the host's memory are taken: while all is preserved and
+the host runs; in the old kernel's last function, when everything is written down; in the new kernel's first one; and
+when the new kernel has read and freed the handover's root and map, and nobody has retrieved a file yet.
 What luoctl reads in each is compared with what the program put in: names, tokens, sizes, seals, positions, folios, and
 the SHA-256 of each file's contents, which the test host computed itself. In the end the new kernel's program finds its
 files too, so that looking did no harm.
@@ -142,10 +143,11 @@ def read_expected(share):
     return files
 
 
-def check_handover(image, expected, work, phase):
-    """An image in which the whole handover is written down."""
+def check_handover(image, expected, work, phase, salvage=False):
+    """An image in which the whole handover is written down, or still what it leads to."""
     contents = work / "contents"
-    report = json.loads(inspect("--image", image, "--json", "--extract", contents))
+    salvaging = ["--salvage"] if salvage else []
+    report = json.loads(inspect("--image", image, "--json", "--extract", contents, *salvaging))
     handovers = [handover for handover in report["handovers"] if handover["luo"] and handover["luo"]["sessions"]]
     equal("%s: how many handovers have sessions" % phase, len(handovers), 1)
     handover = handovers[0]
@@ -174,7 +176,7 @@ def check_handover(image, expected, work, phase):
         equal("%s: contents of %s" % (phase, key), digest, wanted["sha256"])
     shutil.rmtree(contents)
     print("== %s: %d sessions, %d files, contents right, nothing wrong" % (phase, len(sessions), len(found)), flush=True)
-    print(inspect("--image", image).decode(errors="replace"), flush=True)
+    print(inspect("--image", image, *salvaging).decode(errors="replace"), flush=True)
 
 
 def check_live(image, expected, work, seen_inside):
@@ -254,6 +256,11 @@ def main():
         if not keep:
             check_handover(image, expected, work, "entering the new kernel")
         debugger.detach()
+        wait_for("the new kernel is up", (share / "up").exists, host)
+        take_image("read")
+        if not keep:
+            check_handover(image, expected, work, "salvaged from the new kernel", salvage=True)
+        (share / "retrieve").touch()
         equal("the test host's exit code", host.wait(PATIENCE), 0)
     finally:
         if host.poll() is None:

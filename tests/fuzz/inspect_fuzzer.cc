@@ -5,10 +5,13 @@
 #include <string.h>
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "absl/types/span.h"
 #include "luo_kernel/inspect/handover_reader.h"
 #include "luo_kernel/inspect/json.h"
+#include "luo_kernel/inspect/salvage.h"
 #include "luo_kernel/inspect/test_handover.h"
 #include "luo_kernel/inspect/text.h"
 
@@ -30,6 +33,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   luo::Report report;
   report.handovers.push_back(handover.Read());
   (void)luo::FindHandovers(handover.memory());
+  std::optional<luo::HandoverReport> salvaged = luo::Salvage(handover.memory());
+  if (salvaged.has_value()) report.handovers.push_back(*std::move(salvaged));
   (void)luo::Text(report, {.color = true, .all = true});
   (void)luo::Json(report);
   return 0;

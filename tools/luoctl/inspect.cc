@@ -22,6 +22,7 @@
 #include "luo_kernel/inspect/json.h"
 #include "luo_kernel/inspect/memory_image.h"
 #include "luo_kernel/inspect/running_kernel.h"
+#include "luo_kernel/inspect/salvage.h"
 #include "luo_kernel/inspect/text.h"
 #include "tools/luoctl/commands.h"
 
@@ -73,6 +74,13 @@ absl::StatusOr<Inspected> Inspect(const InspectOptions& options) {
 
 absl::Status Show(const InspectOptions& options) {
   ASSIGN_OR_RETURN(Inspected inspected, Inspect(options));
+  if (options.salvage) {
+    if (inspected.memory == nullptr) {
+      return absl::FailedPreconditionError("--salvage: the memory cannot be read");
+    }
+    std::optional<luo::HandoverReport> found = luo::Salvage(*inspected.memory);
+    if (found.has_value()) inspected.report.handovers.push_back(*std::move(found));
+  }
   luo::ExtractedFiles extracted;
   if (!options.extract.empty()) {
     if (inspected.memory == nullptr) {

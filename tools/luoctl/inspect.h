@@ -13,10 +13,11 @@
 namespace vmm {
 
 struct InspectOptions {
-  std::string image;    // a file of a machine's memory; empty: the running kernel
-  std::string hosted;   // the socket of a hosted instance; empty: none
-  std::string fdt;      // address of KHO's device tree, "0x..."; empty: it is searched for
-  std::string extract;  // a folder for files' contents; empty: they are not wanted
+  std::string image;     // a file of a machine's memory; empty: the running kernel
+  std::string hosted;    // the socket of a hosted instance; empty: none
+  std::string fdt;       // address of KHO's device tree, "0x..."; empty: it is searched for
+  std::string extract;   // a folder for files' contents; empty: they are not wanted
+  bool salvage = false;  // what is left of one that a kernel has read, too
   bool json = false;
   bool all = false;
 };

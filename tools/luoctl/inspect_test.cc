@@ -60,6 +60,13 @@ TEST_F(InspectTest, TheAddressCanBeGiven) {
   EXPECT_THAT(Show({.image = image_, .fdt = "0x1001000"}), HasSubstr("no device tree"));
 }
 
+TEST_F(InspectTest, SalvagesWhenAsked) {
+  const auto json = nlohmann::json::parse(Show({.image = image_, .salvage = true, .json = true}));
+  ASSERT_EQ(json["handovers"].size(), 2u);
+  EXPECT_EQ(json["handovers"][1]["origin"], "salvaged");
+  EXPECT_EQ(json["handovers"][1]["luo"]["sessions"].size(), 3u);
+}
+
 TEST_F(InspectTest, WhatCannotBeReadFails) {
   Show({.image = folder_ + "/none"}, kFailed);
   Show({.image = "/proc/self/exe"}, kFailed);

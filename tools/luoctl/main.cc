@@ -54,6 +54,8 @@ int main(int argc, char** argv) {
                       "memory is searched for it)");
   inspect->add_option("--extract", inspection.extract,
                       "a folder to write the contents of preserved memfds to");
+  inspect->add_flag("--salvage", inspection.salvage,
+                    "search for what is left of a handover that a kernel has read, too");
   inspect->add_flag("--json", inspection.json, "for programs");
   inspect->add_flag("--all", inspection.all, "every session and file, not only the first");
 

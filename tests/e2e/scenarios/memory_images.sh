@@ -20,6 +20,8 @@ if [ "$GENERATION" = 0 ]; then
   bare_kexec /share/boot/bzImage /share/boot/initrd /run/tsc
 fi
 
-step "retrieve"
 luoctl inspect
+touch /share/up
+wait_until 200 "told to retrieve" test -e /share/retrieve
+step "retrieve"
 live_update_files retrieve
