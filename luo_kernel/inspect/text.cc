@@ -80,9 +80,14 @@ class Writer {
     return options_.color ? absl::StrCat(color, text, kEnd) : std::string(text);
   }
 
+  static std::string Title(const HandoverReport& handover) {
+    if (handover.address == 0) return "handover";
+    return absl::StrFormat("handover at %#x", handover.address);
+  }
+
   void WriteHandover(const HandoverReport& handover) {
     absl::StrAppend(
-        &text_, "\n", Colored(kBold, absl::StrFormat("handover at %#x", handover.address)), " ",
+        &text_, "\n", Colored(kBold, Title(handover)), " ",
         Colored(kDim, absl::StrCat("(", handover.origin, ")")), ": ",
         handover.compatible.empty() ? "unreadable" : absl::CHexEscape(handover.compatible));
     if (handover.kexec.has_value()) {
@@ -106,6 +111,8 @@ class Writer {
   }
 
   void WritePreserved(const HandoverReport& handover) {
+    // Where the map is lost nobody knows.
+    if (handover.map_address == 0) return;
     const uint64_t unknown = handover.preserved_bytes > handover.claimed_bytes
                                  ? handover.preserved_bytes - handover.claimed_bytes
                                  : 0;
