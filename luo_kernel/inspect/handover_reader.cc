@@ -44,7 +44,8 @@ absl::StatusOr<Tree> ReadTree(absl::Span<const uint8_t> page) {
     return absl::InvalidArgumentError("no device tree");
   const uint64_t size = uint64_t{page[4]} << 24 | page[5] << 16 | page[6] << 8 | page[7];
   if (size > page.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("a device tree of ", size, " bytes"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a device tree of ", size, " bytes, of which ", page.size(), " are there"));
   }
   return DecodeTree(page.first(size));
 }

@@ -177,7 +177,7 @@ TEST_F(HandoverReaderTest, ATreeOfAnotherVersionIsNamedAndLeftAlone) {
 
 TEST_F(HandoverReaderTest, ASizeBeyondThePageIsRefused) {
   handover_.Poke<uint32_t>(handover_.tree() + 4, 0xffffffff);
-  ExpectProblem("a device tree of 4294967295 bytes");
+  ExpectProblem("a device tree of 4294967295 bytes, of which 4096 are there");
 }
 
 TEST_F(HandoverReaderTest, TheSearchFindsItAndNothingElse) {

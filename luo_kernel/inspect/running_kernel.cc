@@ -206,26 +206,40 @@ std::vector<MemoryRange> ReadScratchRegions(const KernelPaths& paths) {
   return regions;
 }
 
-// Which of those found is the one that came in: debugfs shows its tree.
-void NameDirections(const PhysicalReader& memory, const KernelPaths& paths, Report& report) {
-  const absl::StatusOr<std::string> came_in = ReadSmallFile(paths.debugfs + "/in/fdt");
-  const bool knows = !FilesIn(paths.debugfs).empty();
+// What this kernel was told when it booted: setup_data of type SETUP_KEXEC_KHO (Linux 7.3,
+// arch/x86/include/uapi/asm/setup_data.h).
+std::optional<abi::KhoData> WhatCameIn(const KernelPaths& paths) {
+  constexpr uint64_t kSetupKexecKho = 10;
+  for (const std::string& name : FilesIn(paths.setup_data)) {
+    const std::string entry = absl::StrCat(paths.setup_data, "/", name);
+    const std::vector<uint64_t> type = ReadNumbers(entry + "/type");
+    const absl::StatusOr<std::string> data = ReadSmallFile(entry + "/data");
+    abi::KhoData kho;
+    if (type != std::vector<uint64_t>{kSetupKexecKho} || !data.ok() || data->size() < sizeof(kho)) {
+      continue;
+    }
+    memcpy(&kho, data->data(), sizeof(kho));
+    return kho;
+  }
+  return std::nullopt;
+}
+
+void NameDirections(const KernelPaths& paths, Report& report) {
+  const std::optional<abi::KhoData> came_in = WhatCameIn(paths);
+  bool seen = false;
   for (HandoverReport& handover : report.handovers) {
-    std::string page(abi::kPageSize, '\0');
-    auto* bytes = reinterpret_cast<uint8_t*>(page.data());
-    if (!knows || !memory.Read(handover.address, absl::MakeSpan(bytes, page.size())).ok()) continue;
-    if (came_in.ok() && page.compare(0, came_in->size(), *came_in) == 0) {
+    if (came_in.has_value() && handover.address == came_in->root_address) {
       handover.origin += ", came in";
-      if (!handover.problems.empty()) {
-        report.notes.push_back(
-            "of the handover that came in this kernel has freed what it has read: its memory map "
-            "and LUO's own page while it booted, the lists of sessions and files when "
-            "/dev/liveupdate was first opened");
-      }
+      seen = !handover.problems.empty();
     } else if (&handover == &report.handovers.front()) {
       handover.origin += ", goes out";
     }
   }
+  if (!seen) return;
+  report.notes.push_back(
+      "of the handover that came in this kernel has freed what it has read: its memory map and "
+      "LUO's own page while it booted, the lists of sessions and files when they were taken "
+      "(--salvage searches for them)");
 }
 
 }  // namespace
@@ -239,7 +253,7 @@ absl::StatusOr<RunningKernel> ReadRunningKernel(std::optional<uint64_t> address,
     kernel.memory = *std::move(memory);
     kernel.report =
         ReadHandovers(*kernel.memory, "this kernel", address, ReadScratchRegions(paths));
-    NameDirections(*kernel.memory, paths, kernel.report);
+    NameDirections(paths, kernel.report);
     if (kernel.report.handovers.empty()) {
       notes.push_back(
           "no handover is in memory: a kernel without KHO (kho=on), or one whose "

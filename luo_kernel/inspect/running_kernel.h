@@ -5,8 +5,12 @@
 //
 // A running kernel shows its memory to root by /proc/kcore (CONFIG_PROC_KCORE) or /dev/mem
 // (CONFIG_DEVMEM without CONFIG_STRICT_DEVMEM), where it is not locked down; either is enough for
-// all that an image tells. Without, debugfs has KHO's trees (CONFIG_KEXEC_HANDOVER_DEBUGFS): what
-// subsystems hand over and where, but none of it. What is missing is said in the report's notes.
+// all that an image tells; all of it is read in search of what goes out, unless an address is
+// given. Which handover came in the kernel itself was told, and shows
+// (/sys/kernel/boot_params/setup_data). Without memory, debugfs has what subsystems hand over
+// (CONFIG_KEXEC_HANDOVER_DEBUGFS), and KHO's tree: cut off, for Linux 7.3 shows as much as it was
+// long when debugfs was told, and after a kexec only the one that came in. What is missing is said
+// in the report's notes.
 //
 // The memory of a running kernel changes while it is read. A list that is changed at that moment
 // may look broken: read again what looks so.
@@ -36,6 +40,7 @@ struct KernelPaths {
   std::string mem = "/dev/mem";
   std::string iomem = "/proc/iomem";
   std::string debugfs = "/sys/kernel/debug/kho";
+  std::string setup_data = "/sys/kernel/boot_params/setup_data";
 };
 
 // The handover whose tree lies at `address`, or, without, every one that is found.

@@ -20,7 +20,9 @@ if [ "$GENERATION" = 0 ]; then
   bare_kexec /share/boot/bzImage /share/boot/initrd /run/tsc
 fi
 
-luoctl inspect
+luoctl inspect >/share/inspect.log
+expect_match "$(cat /share/inspect.log)" 'the latest, goes out'
+expect_match "$(cat /share/inspect.log)" 'an earlier one, came in'
 touch /share/up
 wait_until 200 "told to retrieve" test -e /share/retrieve
 step "retrieve"
