@@ -2,6 +2,9 @@
 // memory, a hosted instance's.
 //
 //   RETURN_IF_ERROR(memory.Read(address, absl::MakeSpan(bytes)));
+//
+// It copies, where kho/physical_memory.h gives spans that last: those take memory that is mapped,
+// and a file under a mapping that shrinks ends the program that looks.
 #ifndef LUO_KERNEL_INSPECT_PHYSICAL_READER_H_
 #define LUO_KERNEL_INSPECT_PHYSICAL_READER_H_
 

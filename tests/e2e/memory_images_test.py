@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -221,7 +222,9 @@ def main():
     for argument in ["-qmp", "unix:%s/qmp,server=on,wait=off" % sockets, "-chardev",
                      "socket,path=%s/gdb,server=on,wait=off,id=gdb" % sockets, "-gdb", "chardev:gdb"]:
         command += ["--qemu-arg", argument]
-    host = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL)
+    # A session of its own, so that QEMU goes with the script that started it.
+    host = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, start_new_session=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     try:
         image = work / "image"
         wait_for("the files are preserved", (share / "ready").exists, host)
@@ -264,7 +267,7 @@ def main():
         equal("the test host's exit code", host.wait(PATIENCE), 0)
     finally:
         if host.poll() is None:
-            host.terminate()
+            os.killpg(host.pid, signal.SIGTERM)
             host.wait()
         shutil.rmtree(work)
         shutil.rmtree(sockets)
