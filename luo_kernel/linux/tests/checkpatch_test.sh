@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Linux's own scripts/checkpatch.pl --strict has nothing to say of our files and hooks.
+set -euo pipefail
+source luo_kernel/linux/tests/lib.sh
+linux=$(linux_source) || exit 0
+command -v perl >/dev/null || { echo "no perl: not tested"; exit 0; }
+
+# Ignored: who maintains a file, and spdxcheck's module, are matters of Linux's own tree; patches lie here without mail
+# headers, and their subject is the first line.
+options=(--no-tree --strict --terse --no-summary --show-types --max-line-length=100
+  --ignore FILE_PATH_CHANGES,SPDX_LICENSE_TAG,MISSING_SIGN_OFF,EMAIL_SUBJECT,COMMIT_MESSAGE)
+mapfile -t files < <(find -L luo_kernel/linux/tree -name '*.[ch]' | sort)
+((${#files[@]} >= 8)) || fail "found only ${#files[@]} files"
+perl "$linux/scripts/checkpatch.pl" "${options[@]}" --file "${files[@]}"
+perl "$linux/scripts/checkpatch.pl" "${options[@]}" luo_kernel/linux/patches/*.patch
+echo "${#files[@]} files and all patches checked"
