@@ -8,9 +8,12 @@ command -v perl >/dev/null || { echo "no perl: not tested"; exit 0; }
 # Ignored: who maintains a file, and spdxcheck's module, are matters of Linux's own tree; patches lie here without mail
 # headers, and their subject is the first line.
 options=(--no-tree --strict --terse --no-summary --show-types --max-line-length=100
-  --ignore FILE_PATH_CHANGES,SPDX_LICENSE_TAG,MISSING_SIGN_OFF,EMAIL_SUBJECT,COMMIT_MESSAGE)
+  --ignore FILE_PATH_CHANGES,SPDX_LICENSE_TAG,MISSING_SIGN_OFF,EMAIL_SUBJECT,COMMIT_MESSAGE,EMBEDDED_FILENAME)
 mapfile -t files < <(find -L luo_kernel/linux/tree -name '*.[ch]' | sort)
 ((${#files[@]} >= 8)) || fail "found only ${#files[@]} files"
 perl "$linux/scripts/checkpatch.pl" "${options[@]}" --file "${files[@]}"
-perl "$linux/scripts/checkpatch.pl" "${options[@]}" luo_kernel/linux/patches/*.patch
+# By standard input: what git tracks by name is taken for a source file.
+for patch in luo_kernel/linux/patches/*.patch; do
+  perl "$linux/scripts/checkpatch.pl" "${options[@]}" - <"$patch" || fail "$patch"
+done
 echo "${#files[@]} files and all patches checked"
