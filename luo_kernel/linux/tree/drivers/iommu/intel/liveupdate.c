@@ -560,6 +560,24 @@ void vtd_liveupdate_leak(void)
 	WRITE_ONCE(leak_tables, true);
 }
 
+/**
+ * vtd_liveupdate_attach_default() - Attaches the default domain after all.
+ * @dev: The device, blocked and reset.
+ *
+ * A default domain that was deferred is attached by the first DMA mapping, but
+ * not every kind of it has mappings.
+ */
+void vtd_liveupdate_attach_default(struct device *dev)
+{
+	struct iommu_domain *domain = iommu_get_dma_domain(dev);
+
+	if (!domain || iommu_get_domain_for_dev(dev) != domain)
+		return;		/* vfio has it, and will attach what it wants. */
+	dev->iommu->attach_deferred = 1;
+	if (iommu_deferred_attach(dev, domain))
+		dev_err(dev, "liveupdate: cannot do DMA again\n");
+}
+
 /* ---- hooks of the next kernel ---- */
 
 /**
@@ -615,6 +633,24 @@ bool intel_liveupdate_pending(struct device *dev)
 
 	return context_copied(info->iommu, info->bus, info->devfn) &&
 	       vfio_pci_liveupdate_pending_ser(dev);
+}
+
+/**
+ * intel_liveupdate_defer() - Says whether an attach is to be left undone.
+ * @domain: The domain.
+ * @dev:    The device.
+ *
+ * The IOMMU core defers the attach of a default domain until the first attach of
+ * another one. But when vfio claims the device and lets it go again, because
+ * its session was not retrieved, the default domain comes a second time. It must
+ * not take the place of the old tables, least of all if it is the identity.
+ *
+ * Return: true for a pending device and its default domain.
+ */
+bool intel_liveupdate_defer(struct iommu_domain *domain, struct device *dev)
+{
+	return intel_liveupdate_pending(dev) &&
+	       domain == iommu_get_dma_domain(dev);
 }
 
 static bool is_empty_table(void *table)

@@ -22,6 +22,7 @@ bool intel_liveupdate_shutdown(struct intel_iommu *iommu);
 bool intel_liveupdate_adopt(struct intel_iommu *iommu);
 void intel_liveupdate_abandon(struct intel_iommu *iommu);
 bool intel_liveupdate_pending(struct device *dev);
+bool intel_liveupdate_defer(struct iommu_domain *domain, struct device *dev);
 int intel_liveupdate_switch_legacy(struct dmar_domain *domain,
 				   struct device *dev);
 int intel_liveupdate_switch_scalable(struct dmar_domain *domain,
@@ -44,6 +45,12 @@ static inline void intel_liveupdate_abandon(struct intel_iommu *iommu)
 }
 
 static inline bool intel_liveupdate_pending(struct device *dev)
+{
+	return false;
+}
+
+static inline bool intel_liveupdate_defer(struct iommu_domain *domain,
+					  struct device *dev)
 {
 	return false;
 }
@@ -76,6 +83,7 @@ unsigned long vtd_liveupdate_max_tables(void);
 /* The next kernel's side. */
 int vtd_liveupdate_incoming(struct vtd_luo_flb_ser **serp);
 int vtd_liveupdate_block(const struct vfio_pci_luo_ser *ser, struct device *dev);
+void vtd_liveupdate_attach_default(struct device *dev);
 void vtd_liveupdate_leak(void);
 
 /* In vfio_pci_liveupdate.c: the devices, by what VT-d knows of them. */

@@ -959,9 +959,7 @@ static void give_up(struct incoming_device *in, struct vfio_pci_core_device *vde
 	} else {
 		ret = pci_try_reset_function(pdev);
 	}
-	/* In case the default domain is one that no DMA mapping would attach. */
-	if (iommu_deferred_attach(&pdev->dev, iommu_get_dma_domain(&pdev->dev)))
-		pci_err(pdev, "liveupdate: cannot do DMA again\n");
+	vtd_liveupdate_attach_default(&pdev->dev);
 	pci_warn(pdev, "liveupdate: not taken over: blocked, and %s (%d)\n",
 		 ret ? "not reset" : "reset", ret);
 	pci_dev_put(pdev);
