@@ -28,6 +28,7 @@ namespace {
 
 struct Family {
   absl::string_view prefix;
+  // Empty for what mainline does not have.
   absl::string_view speaks_in_linux_7_3;
   absl::string_view option;
   absl::string_view if_absent;
@@ -40,7 +41,14 @@ constexpr Family kFamilies[] = {
     {"luo-v", "luo-v5", "CONFIG_LIVEUPDATE", "it would drop every session", "it would panic"},
     {"memfd-v", "memfd-v2", "CONFIG_LIVEUPDATE_MEMFD", "it could not open /dev/liveupdate",
      "it could not open /dev/liveupdate"},
+    // luo_kernel/linux.
+    {"vfio-pci-v", "", "CONFIG_VFIO_PCI_LIVEUPDATE", "it could not open /dev/liveupdate",
+     "it could not open /dev/liveupdate"},
+    {"intel-vtd-v", "", "CONFIG_VFIO_PCI_LIVEUPDATE", "devices would reach unrelated memory",
+     "devices would reach unrelated memory"},
 };
+
+bool IsOfDevices(const Family& family) { return family.speaks_in_linux_7_3.empty(); }
 
 // The longest of Linux 7.3's fields for such a string, LIVEUPDATE_HNDL_COMPAT_LENGTH.
 constexpr size_t kMaxVersionLength = 48;
@@ -118,12 +126,16 @@ std::optional<absl::Span<const uint8_t>> FindSection(absl::Span<const uint8_t> e
 
 constexpr absl::string_view kVersionsSection = ".liveupdate_versions";
 
-// As proposed for Linux; 7.3 has no such section. The strings follow, each with its NUL.
+// As proposed for Linux, and as luo_kernel/linux adds it to 7.3 (kernel/liveupdate/luo_versions.c).
+// The strings follow, each with its NUL.
 struct VersionsSectionHeader {
   uint32_t magic;
   uint32_t version;
 };
 constexpr uint32_t kVersionsMagic = 0x4c565550;
+
+// A dozen strings; what is longer is no such section.
+constexpr size_t kMaxSectionFileBytes = 4096;
 
 absl::StatusOr<std::set<std::string>> ParseVersionsSection(absl::Span<const uint8_t> section) {
   const auto header = StructAt<VersionsSectionHeader>(section, 0);
@@ -192,12 +204,20 @@ absl::StatusOr<LiveUpdateVersions> ReadKernelVersions(int fd) {
   return LiveUpdateVersions{ScanStrings(kernel), "its strings"};
 }
 
-LiveUpdateVersions RunningKernelVersions(const std::string& debugfs) {
+LiveUpdateVersions RunningKernelVersions(const std::string& debugfs,
+                                         const std::string& section_file) {
+  const std::vector<uint8_t> section = ReadFile(section_file, kMaxSectionFileBytes);
+  if (!section.empty()) {
+    if (auto strings = ParseVersionsSection(section); strings.ok()) {
+      return {*std::move(strings), section_file};
+    }
+  }
   std::set<std::string> seen = KhoVersion(debugfs);
   seen.merge(LuoVersion(debugfs));
   LiveUpdateVersions versions = {seen, ""};
   std::vector<absl::string_view> assumed;
   for (const Family& family : kFamilies) {
+    if (IsOfDevices(family)) continue;
     auto is_of_family = [&](const std::string& version) { return FamilyOf(version) == &family; };
     if (std::any_of(seen.begin(), seen.end(), is_of_family)) continue;
     versions.strings.emplace(family.speaks_in_linux_7_3);
@@ -209,10 +229,30 @@ LiveUpdateVersions RunningKernelVersions(const std::string& debugfs) {
   return versions;
 }
 
-absl::Status CheckCompatible(const LiveUpdateVersions& running, const LiveUpdateVersions& next) {
+namespace {
+
+absl::Status CheckDevices(const LiveUpdateVersions& running) {
+  for (const Family& family : kFamilies) {
+    if (!IsOfDevices(family)) continue;
+    auto is_of_family = [&](const std::string& version) { return FamilyOf(version) == &family; };
+    if (std::none_of(running.strings.begin(), running.strings.end(), is_of_family)) {
+      return absl::FailedPreconditionError(absl::StrCat("the running kernel is built without ",
+                                                        family.option, " (no ", family.prefix,
+                                                        "* in ", running.source, ")"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckCompatible(const LiveUpdateVersions& running, const LiveUpdateVersions& next,
+                             HandedOver handed_over) {
+  if (handed_over == HandedOver::kMemoryAndDevices) RETURN_IF_ERROR(CheckDevices(running));
   for (const std::string& version : running.strings) {
     if (next.strings.count(version) != 0) continue;
     const Family* family = FamilyOf(version);
+    if (family != nullptr && IsOfDevices(*family) && handed_over == HandedOver::kMemory) continue;
     if (family == nullptr) {
       return absl::FailedPreconditionError(
           absl::StrCat("the next kernel does not speak ", version, ", which the running one does"));

@@ -10,7 +10,7 @@
 // beforehand.
 //
 // A version is its compatible string: "kho-v4", "luo-v5", "memfd-v2" (Linux 7.3,
-// include/linux/kho/abi/).
+// include/linux/kho/abi/), "vfio-pci-v1", "intel-vtd-v1" (luo_kernel/linux).
 #ifndef LUO_KERNEL_VERSIONS_KERNEL_VERSIONS_H_
 #define LUO_KERNEL_VERSIONS_KERNEL_VERSIONS_H_
 
@@ -33,14 +33,23 @@ struct LiveUpdateVersions {
 // ReadKernelImage() (kernel_image.h), of which kUnimplemented means "cannot be told".
 absl::StatusOr<LiveUpdateVersions> ReadKernelVersions(int fd);
 
-// What the running kernel will hand over: KHO's and LUO's version as KHO's debugfs shows them
-// (root, debugfs mounted, CONFIG_KEXEC_HANDOVER_DEBUGFS), and what Linux 7.3 speaks for what cannot
-// be seen, which `source` then says. The memfd handler's version is never visible.
-LiveUpdateVersions RunningKernelVersions(const std::string& debugfs = "/sys/kernel/debug");
+// What the running kernel will hand over: what its own section says, where it shows that as a file
+// (luo_kernel/linux adds it). Else KHO's and LUO's version as KHO's debugfs shows them (root,
+// debugfs mounted, CONFIG_KEXEC_HANDOVER_DEBUGFS), and what Linux 7.3 speaks for what cannot be
+// seen, which `source` then says: the memfd handler's version.
+LiveUpdateVersions RunningKernelVersions(
+    const std::string& debugfs = "/sys/kernel/debug",
+    const std::string& section_file = "/sys/kernel/liveupdate_versions");
+
+enum class HandedOver {
+  kMemory,            // memfds alone: what a kernel speaks for devices does not count.
+  kMemoryAndDevices,  // VFIO PCI devices too; the running kernel must be able to.
+};
 
 // kFailedPrecondition says the first of `running` that `next` does not have, and what would come of
 // it.
-absl::Status CheckCompatible(const LiveUpdateVersions& running, const LiveUpdateVersions& next);
+absl::Status CheckCompatible(const LiveUpdateVersions& running, const LiveUpdateVersions& next,
+                             HandedOver handed_over = HandedOver::kMemory);
 
 }  // namespace luo
 

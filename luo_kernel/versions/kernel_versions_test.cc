@@ -178,5 +178,40 @@ TEST_F(CheckCompatibleTest, KnowsNoExcuseForAnUnknownFamily) {
               HasSubstr("does not speak vfio-v1"));
 }
 
+TEST(RunningSectionTest, ItsOwnSectionCountsMoreThanDebugfs) {
+  const std::string path = testing::TempDir() + "/liveupdate_versions";
+  std::ofstream(path) << std::string("\x50\x55\x56\x4c\1\0\0\0kho-v4\0luo-v5\0vfio-pci-v1\0", 34);
+  const LiveUpdateVersions running = RunningKernelVersions("/nonexistent", path);
+  EXPECT_THAT(running.strings, ElementsAre("kho-v4", "luo-v5", "vfio-pci-v1"));
+  EXPECT_EQ(running.source, path);
+}
+
+TEST(RunningSectionTest, ADamagedSectionFileIsPassedOver) {
+  const std::string path = testing::TempDir() + "/damaged_versions";
+  std::ofstream(path) << "LVUP";
+  const LiveUpdateVersions running = RunningKernelVersions("/nonexistent", path);
+  EXPECT_THAT(running.strings, ElementsAre("kho-v4", "luo-v5", "memfd-v2"));
+}
+
+TEST(CheckDevicesTest, DevicesCountOnlyWhereDevicesAreHandedOver) {
+  const LiveUpdateVersions devices = {{"kho-v4", "vfio-pci-v1", "intel-vtd-v1"}, "a"};
+  const LiveUpdateVersions memory = {{"kho-v4"}, "b"};
+  EXPECT_TRUE(CheckCompatible(devices, memory).ok());
+  EXPECT_TRUE(CheckCompatible(devices, devices, HandedOver::kMemoryAndDevices).ok());
+  const absl::Status lacks = CheckCompatible(devices, memory, HandedOver::kMemoryAndDevices);
+  EXPECT_EQ(lacks.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(lacks.message()), HasSubstr("CONFIG_VFIO_PCI_LIVEUPDATE"));
+  const absl::Status cannot = CheckCompatible(memory, devices, HandedOver::kMemoryAndDevices);
+  EXPECT_EQ(cannot.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(cannot.message()), HasSubstr("the running kernel"));
+}
+
+TEST(CheckDevicesTest, ANextKernelThatSpeaksAnotherDeviceVersionIsRefused) {
+  const LiveUpdateVersions one = {{"vfio-pci-v1", "intel-vtd-v1"}, "a"};
+  const LiveUpdateVersions two = {{"vfio-pci-v2", "intel-vtd-v1"}, "b"};
+  const absl::Status status = CheckCompatible(one, two, HandedOver::kMemoryAndDevices);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("vfio-pci-v2"));
+}
+
 }  // namespace
 }  // namespace luo
