@@ -7,6 +7,7 @@ command -v perl >/dev/null || { echo "no perl: not tested"; exit 0; }
 
 # Ignored: who maintains a file, and spdxcheck's module, are matters of Linux's own tree; patches lie here without mail
 # headers, and their subject is the first line.
+# shellcheck disable=SC2054  # checkpatch's own commas.
 options=(--no-tree --strict --terse --no-summary --show-types --max-line-length=100
   --ignore FILE_PATH_CHANGES,SPDX_LICENSE_TAG,MISSING_SIGN_OFF,EMAIL_SUBJECT,COMMIT_MESSAGE,EMBEDDED_FILENAME)
 mapfile -t files < <(find -L luo_kernel/linux/tree -name '*.[ch]' | sort)

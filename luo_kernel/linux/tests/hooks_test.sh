@@ -25,6 +25,8 @@ before=$(sums "$work/linux")
 tools/host_kernel/patched_source "$work/linux" "$work/copy"
 [[ $(sums "$work/linux") == "$before" ]] || fail "the pristine source was written to"
 [[ -e $work/copy/drivers/vfio/pci/vfio_pci_liveupdate.c ]] || fail "our files are not in the copy"
+tools/host_kernel/patched_source "$work/linux" "$work/wrong" luo_kernel/linux/tests/translation-dropped.patch
+cmp -s {"$work/wrong","$work/copy"}/drivers/iommu/intel/liveupdate.c && fail "a test's patch changed nothing"
 grep -q intel_liveupdate_shutdown "$work/copy/drivers/iommu/intel/iommu.c" || fail "a hook is not in the copy"
 
 sed -i 's/PCI_D3hot/PCI_D3warm/' "$work/linux/drivers/pci/pci-driver.c"
