@@ -40,6 +40,9 @@
 /* What a kho_block_set holds: 10000 blocks of a page, less their headers. */
 #define TABLES_LIMIT	(10000UL * ((PAGE_SIZE - 16) / sizeof(u64)))
 
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "vtd_liveupdate."
+
 static unsigned long max_tables = TABLES_LIMIT;
 module_param(max_tables, ulong, 0644);
 MODULE_PARM_DESC(max_tables, "Table pages that may be handed over to the next kernel");
@@ -615,12 +618,16 @@ bool intel_liveupdate_adopt(struct intel_iommu *iommu)
 
 /**
  * intel_liveupdate_abandon() - Stops DMA before translation is switched off.
- * @iommu: The IOMMU, or NULL for all.
+ * @iommu: The IOMMU.
+ *
+ * Context: Hook in iommu_disable_translation(). At boot only: later, and on the
+ *          way to the next kernel, the PCI core stopped these devices.
  */
 void intel_liveupdate_abandon(struct intel_iommu *iommu)
 {
-	vfio_pci_liveupdate_abandon(iommu ? iommu->reg_phys : 0,
-				    "this kernel switches translation off");
+	if (system_state < SYSTEM_RUNNING)
+		vfio_pci_liveupdate_abandon(iommu->reg_phys,
+					    "this kernel switches translation off");
 }
 
 /**

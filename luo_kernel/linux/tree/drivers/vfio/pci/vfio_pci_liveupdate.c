@@ -124,8 +124,7 @@ void vfio_pci_liveupdate_loaded(struct kimage *image)
  */
 static const char * const mode_options[] = {
 	"intel_iommu=", "iommu=", "intremap=", "nox2apic", "noapic", "nolapic",
-	"disable_mtrr", "pci=", "pcie_ports=", "acpi=", "noacpi", "kho=",
-	"liveupdate=",
+	"pci=", "pcie_ports=", "acpi=", "noacpi", "kho=", "liveupdate=",
 };
 
 static const char *next_mode_option(const char *at, size_t *len)
@@ -726,7 +725,7 @@ static void power_put(struct incoming_device *in, struct pci_dev *pdev)
 
 /**
  * vfio_pci_liveupdate_abandon() - Stops the DMA of devices that cannot be kept.
- * @iommu_reg: Of the devices behind this IOMMU; 0 for all.
+ * @iommu_reg: Of the devices behind this IOMMU.
  * @why:       For the log.
  *
  * Context: At boot, after the PCI scan, before translation is switched off.
@@ -739,7 +738,7 @@ void vfio_pci_liveupdate_abandon(u64 iommu_reg, const char *why)
 
 	for (i = 0; i < nr_incoming_devices; i++) {
 		in = &incoming_devices[i];
-		if ((iommu_reg && in->ser.iommu_reg != iommu_reg) || !is_pending(in))
+		if (in->ser.iommu_reg != iommu_reg || !is_pending(in))
 			continue;
 		pdev = get_incoming_pdev(in);
 		if (pdev) {
