@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Linux's own scripts/checkpatch.pl --strict has nothing to say of our files and hooks.
+# Linux's own scripts/checkpatch.pl --strict has nothing to say of our files and hooks, and kernel-doc nothing of their
+# comments.
 set -euo pipefail
 source luo_kernel/linux/tests/lib.sh
 linux=$(linux_source) || exit 0
@@ -13,6 +14,9 @@ options=(--no-tree --strict --terse --no-summary --show-types --max-line-length=
 mapfile -t files < <(find -L luo_kernel/linux/tree -name '*.[ch]' | sort)
 ((${#files[@]} >= 8)) || fail "found only ${#files[@]} files"
 perl "$linux/scripts/checkpatch.pl" "${options[@]}" --file "${files[@]}"
+# -B: no bytecode is left in the source.
+said=$(python3 -B "$linux/scripts/kernel-doc" -none -Wall "${files[@]}" 2>&1) || fail "kernel-doc: $said"
+[[ -z $said ]] || fail "kernel-doc: $said"
 # By standard input: what git tracks by name is taken for a source file.
 for patch in luo_kernel/linux/patches/*.patch; do
   perl "$linux/scripts/checkpatch.pl" "${options[@]}" - <"$patch" || fail "$patch"

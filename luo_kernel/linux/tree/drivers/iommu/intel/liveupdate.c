@@ -633,6 +633,8 @@ void intel_liveupdate_abandon(struct intel_iommu *iommu)
 /**
  * intel_liveupdate_pending() - Says whether a device translates by old tables.
  * @dev: The device.
+ *
+ * Return: true if so.
  */
 bool intel_liveupdate_pending(struct device *dev)
 {

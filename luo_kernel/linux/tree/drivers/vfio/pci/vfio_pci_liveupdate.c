@@ -549,6 +549,7 @@ bool vfio_pci_liveupdate_keeps_master(struct pci_dev *pdev)
  * @devfn:     Its device and function number.
  *
  * Context: Only after all other CPUs were stopped, so it takes no lock.
+ * Return: true for a frozen device's.
  */
 bool vfio_pci_liveupdate_outgoing_rid(u64 iommu_reg, u8 bus, u8 devfn)
 {
@@ -566,6 +567,7 @@ bool vfio_pci_liveupdate_outgoing_rid(u64 iommu_reg, u8 bus, u8 devfn)
  * @iommu_reg: The IOMMU.
  *
  * Context: as vfio_pci_liveupdate_outgoing_rid().
+ * Return: true with a frozen device behind it.
  */
 bool vfio_pci_liveupdate_outgoing_iommu(u64 iommu_reg)
 {
@@ -757,6 +759,7 @@ void vfio_pci_liveupdate_abandon(u64 iommu_reg, const char *why)
  *
  * Context: Hook in pcie_port_device_register(), which ends bus mastering of
  *          ports that need none for themselves.
+ * Return: true above a pending device.
  */
 bool vfio_pci_liveupdate_upstream(struct pci_dev *pdev)
 {
