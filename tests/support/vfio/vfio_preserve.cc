@@ -1,0 +1,65 @@
+// Tries to preserve a device in some state, and says what the kernel says.
+//
+//   vfio_preserve ADDRESS open|bound|attached [WORDS]
+//
+// WORDS are more words of the command line of a next kernel, which is loaded before. Prints
+// "preserved" and exits with 0 where it works, after everything was undone; else with 1 and the
+// error.
+#include <stdio.h>
+#include <string.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/status.h"
+#include "devices/vfio/pci_sysfs.h"
+#include "devices/vfio/vfio_device.h"
+#include "luo_kernel/client/kernel_live_update.h"
+#include "tests/support/vfio/device_setup.h"
+#include "tests/support/vfio/dma_arena.h"
+
+namespace vmm {
+namespace {
+
+absl::Status Preserve(const VfioDevice& device) {
+  ASSIGN_OR_RETURN(auto client, luo::KernelLiveUpdate::Open());
+  ASSIGN_OR_RETURN(luo::LiveUpdateSession session, client->CreateSession("vfio-preserve"));
+  return device.Preserve(session, 1);
+}
+
+absl::Status Run(int argc, char** argv) {
+  ASSIGN_OR_RETURN(const PciAddress address, PciAddress::Parse(argv[1]));
+  const std::string state = argv[2];
+  if (argc > 3) RETURN_IF_ERROR(LoadNextKernel(argv[3]));
+  RETURN_IF_ERROR(PciSysfs().BindToVfioPci(address));
+  ASSIGN_OR_RETURN(VfioDevice device, VfioDevice::Open(address));
+  if (state == "open") return Preserve(device);
+  if (state == "bound") {
+    ASSIGN_OR_RETURN(const IommuFd iommu, IommuFd::Open());
+    RETURN_IF_ERROR(device.Bind(iommu));
+    return Preserve(device);
+  }
+  ASSIGN_OR_RETURN(const DmaArena arena, DmaArena::Create(1 << 20));
+  ASSIGN_OR_RETURN(const DrivenDevice driven, Drive(std::move(device), arena));
+  RETURN_IF_ERROR(Preserve(driven.device));
+  // Undone: so it can be done again.
+  return Preserve(driven.device);
+}
+
+}  // namespace
+}  // namespace vmm
+
+int main(int argc, char** argv) {
+  if (argc < 3) {
+    fprintf(stderr, "usage: vfio_preserve ADDRESS open|bound|attached [WORDS]\n");
+    return 2;
+  }
+  const absl::Status status = vmm::Run(argc, argv);
+  if (status.ok()) {
+    printf("preserved\n");
+    return 0;
+  }
+  printf("vfio_preserve: %s\n", std::string(status.message()).c_str());
+  return 1;
+}
