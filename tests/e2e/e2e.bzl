@@ -49,3 +49,83 @@ def vm_test(name, scenario, parameters = {}, files = {}, flags = [], **kwargs):
         flags = flags + ["--append e2e.%s=%s" % pair for pair in parameters.items()],
         **kwargs
     )
+
+# The 82574 and the 82576, on the network of frame_source.
+_NIC_FLAGS = [
+    "--share {share}",
+    "--qemu-arg -netdev",
+    "--qemu-arg dgram,id=nic,local.type=fd,local.str={fd}",
+    "--qemu-arg -monitor",
+    "--qemu-arg unix:{monitor},server=on,wait=off",
+    # Without interrupt remapping iommufd wants to be told that this is all right here.
+    "--append iommufd.allow_unsafe_interrupts=1",
+]
+
+_IOMMU = "caching-mode=on,aw-bits=48"
+
+def vfio_test(
+        name,
+        scenario,
+        devices,
+        scalable = False,
+        first_stage = False,
+        intremap = False,
+        parameters = {},
+        files = {},
+        flags = [],
+        timeout = "moderate",
+        tags = []):
+    """A scenario with devices that programs in the test host drive by VFIO, on a network of numbered frames.
+
+    Args:
+      name: the test's.
+      scenario: as e2e_test's.
+      devices: QEMU's -device options, in order; a NIC names `netdev=nic`, an NVMe disk `drive=disk0` or `drive=disk1`; the
+        second of these disks is slow, so that its commands take seconds.
+      scalable: whether the IOMMU is in scalable mode.
+      first_stage: whether it has first-stage translation, there, in place of second-stage.
+      intremap: whether it remaps interrupts.
+      parameters: read by lib.sh's parameter().
+      files: as e2e_test's.
+      flags: more flags for tools/test_host/run.
+      timeout: as e2e_test's.
+      tags: more tags.
+    """
+    all_files = {
+        "//tests/e2e:lib.sh": "/lib/e2e.sh",
+        "//tests/support/vfio:vfio_nic": "/sbin/vfio_nic",
+        "//tests/support/vfio:vfio_nvme": "/sbin/vfio_nvme",
+        "//tests/support/vfio:vfio_preserve": "/sbin/vfio_preserve",
+    }
+    all_files.update(files)
+    iommu = "intremap=%s,%s" % ("on" if intremap else "off", _IOMMU)
+    args = ["$(rootpath //tools/test_host:run)", "--script $(rootpath %s)" % scenario]
+    args.append("--timeout %d" % {"short": 50, "moderate": 270, "long": 840}[timeout])
+    args.extend(["--file $(rootpath %s):%s" % pair for pair in all_files.items()])
+    args.extend(_NIC_FLAGS)
+    if scalable:
+        iommu += ",x-scalable-mode=on"
+        args.append("--append intel_iommu=sm_on")
+        args.append("--append e2e.scalable=1")
+    if first_stage:
+        iommu += ",x-flts=on"
+    if intremap:
+        args.append("--append e2e.intremap=1")
+    args.append("--iommu " + iommu)
+    for device in devices:
+        for disk in ["disk0", "disk1"]:
+            if "drive=" + disk in device:
+                args.append("--qemu-arg -drive")
+                slow = ",throttling.iops-total=8" if disk == "disk1" else ""
+                args.append("--qemu-arg if=none,format=raw,id=%s,file={%s}%s" % (disk, disk, slow))
+        args.append("--qemu-arg -device")
+        args.append("--qemu-arg " + device)
+    args.extend(["--append e2e.%s=%s" % pair for pair in parameters.items()])
+    native.sh_test(
+        name = name,
+        srcs = ["//tests/support/vfio:frame_source"],
+        args = args + flags,
+        data = [scenario, "//tools/test_host:run", "//tools/test_host:runtime"] + all_files.keys(),
+        timeout = timeout,
+        tags = ["e2e", "exclusive", "local", "nosan"] + tags,
+    )

@@ -183,3 +183,37 @@ expect_alive() { wait_for_line "$1" '^HB ' 30 "$(lines "$1")"; }
 
 # The stock guest: Debian's cloud kernel and the workload.
 stock_guest() { echo "--kernel /share/guest/vmlinuz --initramfs /share/guest/guest.cpio.gz"; }
+
+# expect_no_faults: the IOMMU has blocked no DMA, and the kernel has nothing to complain of.
+expect_no_faults() {
+  if dmesg | grep -E 'DMAR:.*(\[fault|fault addr|Request device)|WARNING:|BUG:|Oops'; then fail "faults in the kernel's log"; fi
+}
+
+# host_disk: prints the name of the host's own NVMe disk, that with the lowest address.
+host_disk() {
+  for disk in /sys/bus/pci/devices/*/nvme/nvme*/nvme*n1; do
+    if [ -e "$disk" ]; then
+      basename "$disk"
+      return
+    fi
+  done
+  return 1
+}
+host_disk_sum() { dd "if=/dev/$(host_disk)" bs=1M count=4 2>/dev/null | md5sum; }
+
+# expect_host_disk: the host's own disk comes up, and has what it had in the first generation.
+expect_host_disk() {
+  step "the host's own disk"
+  wait_until 20 "the host's disk is there" host_disk
+  [ "$GENERATION" != 0 ] || host_disk_sum >/share/host-disk.sum
+  expect_equal "the sum of the host's disk" "$(host_disk_sum)" "$(cat /share/host-disk.sum)"
+}
+
+# expect_iommu_mode: the IOMMU is in the mode that e2e.scalable and e2e.intremap name.
+expect_iommu_mode() {
+  ecap=$(cat /sys/class/iommu/dmar0/intel-iommu/ecap)
+  # VT-d 4.1, 11.4.3: bit 43, scalable mode translation support; the kernel was told to use it.
+  expect_equal "scalable mode" "$((0x$ecap >> 43 & 1))" "$(parameter scalable 0)"
+  if dmesg | grep -q 'Enabled IRQ remapping'; then intremap=1; else intremap=0; fi
+  expect_equal "interrupt remapping" $intremap "$(parameter intremap 0)"
+}
