@@ -85,7 +85,10 @@ kernel_headers = repository_rule(
 
 def _made_files_impl(ctx):
     # Kept in the cache folder, so this takes long once at the most; tools/test makes it beforehand, with progress.
-    result = ctx.execute([ctx.path(ctx.attr.tool)], timeout = 7200, quiet = False)
+    command = [ctx.path(ctx.attr.tool)]
+    for patch in ctx.attr.patches:
+        command += ["--patch", ctx.path(patch)]
+    result = ctx.execute(command, timeout = 7200, quiet = False)
     if result.return_code != 0:
         fail("%s failed:\n%s" % (ctx.attr.tool, result.stderr))
     made = ctx.path(result.stdout.strip())
@@ -93,10 +96,10 @@ def _made_files_impl(ctx):
         ctx.symlink(made.get_child(name), name)
     ctx.file("BUILD.bazel", 'exports_files(%s, visibility = ["//visibility:public"])\n' % repr(ctx.attr.files))
 
-# Files of a folder that `tool` makes outside the checkout and prints: kernels.
+# Files of a folder that `tool` makes outside the checkout and prints: kernels; each patch is a `--patch` of the tool.
 made_files = repository_rule(
     implementation = _made_files_impl,
-    attrs = {"tool": attr.label(), "files": attr.string_list()},
+    attrs = {"tool": attr.label(), "files": attr.string_list(), "patches": attr.label_list()},
     environ = ["HOME", "VMM_CACHE", "XDG_CACHE_HOME"],
     local = True,
 )
