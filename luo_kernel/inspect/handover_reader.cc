@@ -32,7 +32,6 @@ constexpr uint64_t kPage = abi::kPageSize;
 // big-endian.
 constexpr uint8_t kTreeMagic[] = {0xd0, 0x0d, 0xfe, 0xed};
 constexpr absl::string_view kAnyKho = "kho-v";
-constexpr uint64_t kChunk = 1 << 20;
 // Linux has one a NUMA node and two more (kexec_handover.c, kho_reserve_scratch()).
 constexpr uint64_t kMaxScratchRegions = 4096;
 
@@ -215,27 +214,13 @@ Report ReadHandovers(const PhysicalReader& memory, std::string source,
 
 std::vector<uint64_t> FindHandovers(const PhysicalReader& memory) {
   std::vector<uint64_t> found;
-  std::vector<uint8_t> chunk(kChunk);
-  for (const MemoryRange& range : memory.ranges()) {
-    const uint64_t end = range.address + range.size;
-    uint64_t address = range.address + (kPage - range.address % kPage) % kPage;
-    while (address < end && end - address >= kPage) {
-      const uint64_t size = std::min(kChunk, (end - address) / kPage * kPage);
-      // What cannot be read holds nothing that could be looked at.
-      if (memory.Read(address, absl::MakeSpan(chunk).first(size)).ok()) {
-        for (uint64_t offset = 0; offset < size; offset += kPage) {
-          if (!HasMagic(chunk.data() + offset)) continue;
-          const auto tree = ReadTree(absl::MakeConstSpan(chunk).subspan(offset, kPage));
-          if (!tree.ok()) continue;
-          const auto compatible = tree->GetString(abi::kKhoCompatibleProperty);
-          if (compatible.ok() && absl::StartsWith(*compatible, kAnyKho)) {
-            found.push_back(address + offset);
-          }
-        }
-      }
-      address += size;
-    }
-  }
+  memory.ForEachPage([&found](uint64_t address, absl::Span<const uint8_t> page) {
+    if (!HasMagic(page.data())) return;
+    const auto tree = ReadTree(page);
+    if (!tree.ok()) return;
+    const auto compatible = tree->GetString(abi::kKhoCompatibleProperty);
+    if (compatible.ok() && absl::StartsWith(*compatible, kAnyKho)) found.push_back(address);
+  });
   return found;
 }
 

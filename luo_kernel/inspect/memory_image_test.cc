@@ -86,6 +86,21 @@ TEST(MemoryImageTest, ReadsByPhysicalAddressOverSegments) {
   EXPECT_FALSE((*image)->Has(0x1001, ~uint64_t{0}));
 }
 
+TEST(MemoryImageTest, EachWholePageIsVisitedOnceUpToTheLastOfAll) {
+  Core core;
+  core.Add(0x1800, 0x2000, 1);  // one whole page, at 0x2000
+  core.Add(0xffff'ffff'ffff'd000, 0x1000, 2);
+  core.Add(0xffff'ffff'ffff'f100, 0x200, 3);  // the next page would be at 0
+  auto image = core.Open();
+  ASSERT_TRUE(image.ok()) << image.status();
+  std::vector<uint64_t> visited;
+  (*image)->ForEachPage([&](uint64_t address, absl::Span<const uint8_t> page) {
+    EXPECT_EQ(page.size(), 0x1000u);
+    visited.push_back(address);
+  });
+  EXPECT_THAT(visited, ElementsAre(0x2000, 0xffff'ffff'ffff'd000));
+}
+
 TEST(MemoryImageTest, AWholeHandoverComesOutOfAFile) {
   const TestHandover handover;
   auto image = MemoryImage::Open(FileWith(handover.AsElfCore()));

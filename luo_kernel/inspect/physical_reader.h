@@ -14,6 +14,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -44,6 +45,10 @@ class PhysicalReader {
     if (!status.ok()) return status;
     return value;
   }
+
+  // Calls visit(address, page) for each whole, aligned 4 KiB page that can be read, in order.
+  void ForEachPage(
+      absl::FunctionRef<void(uint64_t address, absl::Span<const uint8_t> page)> visit) const;
 
   // Whether [address, address + size) lies in one of the ranges.
   bool Has(uint64_t address, uint64_t size) const;

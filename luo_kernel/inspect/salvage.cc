@@ -22,7 +22,6 @@ namespace luo {
 namespace {
 
 constexpr uint64_t kPage = abi::kPageSize;
-constexpr uint64_t kChunk = 1 << 20;
 // Of pages that look like lists; more are none.
 constexpr size_t kMaxBlocks = 1 << 20;
 
@@ -87,20 +86,9 @@ void LookAtPage(uint64_t address, absl::Span<const uint8_t> page, Blocks& blocks
 
 Blocks LookForBlocks(const PhysicalReader& memory) {
   Blocks blocks;
-  std::vector<uint8_t> chunk(kChunk);
-  for (const MemoryRange& range : memory.ranges()) {
-    const uint64_t end = range.address + range.size;
-    uint64_t address = range.address + (kPage - range.address % kPage) % kPage;
-    while (address < end && end - address >= kPage) {
-      const uint64_t size = std::min(kChunk, (end - address) / kPage * kPage);
-      if (memory.Read(address, absl::MakeSpan(chunk).first(size)).ok()) {
-        for (uint64_t offset = 0; offset < size; offset += kPage) {
-          LookAtPage(address + offset, absl::MakeConstSpan(chunk).subspan(offset, kPage), blocks);
-        }
-      }
-      address += size;
-    }
-  }
+  memory.ForEachPage([&blocks](uint64_t address, absl::Span<const uint8_t> page) {
+    LookAtPage(address, page, blocks);
+  });
   return blocks;
 }
 
