@@ -119,11 +119,12 @@ int Work(const Options& options, bool restarted) {
   return EXIT_FAILURE;
 }
 
-}  // namespace
-}  // namespace vmm
-
-int main(int argc, char** argv) {
-  vmm::Options options;
+// Exits where there is nothing more to do.
+Options ReadCommandLine(int argc, char** argv) {
+  Options options;
+  // After a kexec guests wait for luod. CLI11 takes 20 ms to build its model where code is slow to
+  // run for the first time; a luod that nobody configures need not.
+  if (argc == 1) return options;
   CLI::App app("luod: brings VMs over a kexec of the host. Runs in the foreground.");
   app.add_option("--socket", options.socket_path, "where vmm and luoctl find it")
       ->capture_default_str();
@@ -137,9 +138,16 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? EXIT_SUCCESS : vmm::kUsage;
+    exit(app.exit(error) == 0 ? EXIT_SUCCESS : kUsage);
   }
+  return options;
+}
 
+}  // namespace
+}  // namespace vmm
+
+int main(int argc, char** argv) {
+  const vmm::Options options = vmm::ReadCommandLine(argc, argv);
   // A session for each VM: as many descriptors as may be had.
   rlimit files;
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

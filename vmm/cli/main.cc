@@ -1,6 +1,8 @@
 // vmm: runs a virtual machine whose guest survives the upgrade of its host's kernel.
 #include <fcntl.h>
+#include <getopt.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -33,6 +35,17 @@ constexpr char kFooter[] =
     "  vmm run --kernel vmlinuz --initramfs initrd.img --cmdline \"console=ttyS0\" \\\n"
     "      --cpus 4 --memory 4G --name web1\n"
     "  luoctl upgrade --kernel /boot/vmlinuz-new --initrd /boot/initrd-new --reuse-cmdline\n";
+
+constexpr char kResumeHelp[] =
+    "Go on with a VM that came over a kexec (luod runs this for each VM)\n"
+    "\n"
+    "Usage: vmm resume --session-fd NUMBER [OPTIONS]\n"
+    "\n"
+    "Options:\n"
+    "  -h,--help            Print this help message and exit\n"
+    "  --session-fd NUMBER  Descriptor of the VM's retrieved LUO session\n"
+    "  --serial TEXT        COM1 instead of where it was\n"
+    "  --luod PATH          luod's socket, or none for no live update (%s)\n";
 
 // CLI11's own conversions take 010 for 8 and explain a refusal in terms of types.
 absl::StatusOr<int> ParseNumber(absl::string_view text) {
@@ -88,13 +101,6 @@ void AddRunOptions(CLI::App& run, vmm::MachineConfig& config) {
       ->default_str("restart");
 }
 
-// "none" means no live update.
-void AddLuodOption(CLI::App& command, std::string& socket) {
-  command.add_option("--luod", socket, "luod's socket, or none for no live update")
-      ->type_name("PATH")
-      ->default_str(vmm::kDefaultSocketPath);
-}
-
 // argv as CLI11 wants a vector of it: without the program's name, last argument first. CLI11 takes
 // the argument after "--option=" for the option's value; split in two it is an empty one.
 std::vector<std::string> Arguments(int argc, char** argv) {
@@ -115,7 +121,48 @@ int Refuse(const std::string& why) {
   return vmm::kExitUsage;
 }
 
+// Without CLI11: a guest stands still meanwhile, and CLI11's model of all options takes 20 ms to
+// build where code is slow to run for the first time, as after a kexec.
+int ResumeMain(int argc, char** argv) {
+  constexpr int kSessionFd = 1, kSerial = 2, kLuod = 3;
+  constexpr option kOptions[] = {{"session-fd", required_argument, nullptr, kSessionFd},
+                                 {"serial", required_argument, nullptr, kSerial},
+                                 {"luod", required_argument, nullptr, kLuod},
+                                 {"help", no_argument, nullptr, 'h'},
+                                 {}};
+  vmm::ResumeOptions options{.luod_socket = vmm::kDefaultSocketPath};
+  opterr = 0;
+  for (int found; (found = getopt_long(argc, argv, "+:h", kOptions, nullptr)) != -1;) {
+    switch (found) {
+      case kSessionFd: {
+        absl::StatusOr<int> fd = ParseNumber(optarg);
+        if (!fd.ok()) return Refuse(absl::StrCat("--session-fd: ", fd.status().message()));
+        options.session_fd = *fd;
+        break;
+      }
+      case kSerial:
+        options.serial = optarg;
+        break;
+      case kLuod:
+        options.luod_socket = optarg;
+        break;
+      case 'h':
+        printf(kResumeHelp, vmm::kDefaultSocketPath);
+        return 0;
+      case ':':
+        return Refuse(absl::StrCat(argv[optind - 1], " wants a value"));
+      default:
+        return Refuse(absl::StrCat("resume does not know ", argv[optind - 1]));
+    }
+  }
+  if (optind < argc) return Refuse(absl::StrCat("resume does not know ", argv[optind]));
+  if (options.session_fd < 0) return Refuse("resume wants --session-fd");
+  if (options.luod_socket == "none") options.luod_socket.clear();
+  return vmm::Resume(options);
+}
+
 int RunMain(int argc, char** argv) {
+  if (argc > 1 && strcmp(argv[1], "resume") == 0) return ResumeMain(argc - 1, argv + 1);
   CLI::App app("A virtual machine monitor whose guests survive the upgrade of their host's kernel.",
                "vmm");
   app.footer(kFooter);
@@ -124,17 +171,11 @@ int RunMain(int argc, char** argv) {
 
   CLI::App* run = app.add_subcommand("run", "Start a virtual machine");
   AddRunOptions(*run, config);
-  AddLuodOption(*run, luod);
-
-  vmm::ResumeOptions resume_options;
-  CLI::App* resume = app.add_subcommand(
-      "resume", "Go on with a VM that came over a kexec (luod runs this for each VM)");
-  AddOption(*resume, "--session-fd", resume_options.session_fd, ParseNumber,
-            "Descriptor of the VM's retrieved LUO session")
-      ->required()
-      ->type_name("NUMBER");
-  resume->add_option("--serial", resume_options.serial, "COM1 instead of where it was");
-  AddLuodOption(*resume, luod);
+  run->add_option("--luod", luod, "luod's socket, or none for no live update")
+      ->type_name("PATH")
+      ->default_str(vmm::kDefaultSocketPath);
+  // For the list of commands alone.
+  app.add_subcommand("resume", "Go on with a VM that came over a kexec (luod runs this)");
 
   try {
     app.parse(Arguments(argc, argv));
@@ -142,12 +183,8 @@ int RunMain(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
     return Refuse(error.what());
   }
-  if (app.get_subcommands().empty()) return Refuse("run or resume?");
+  if (!run->parsed()) return Refuse("run or resume?");
   if (luod == "none") luod.clear();
-  if (resume->parsed()) {
-    resume_options.luod_socket = luod;
-    return vmm::Resume(resume_options);
-  }
   config.luod_socket = luod;
   return vmm::Run(std::move(config));
 }

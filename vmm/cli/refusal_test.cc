@@ -98,6 +98,9 @@ TEST_F(RefusalTest, CommandLinesThatSayNothingSensible) {
   ExpectUsage({"--frobnicate"}, "--frobnicate");
   ExpectUsage({"run"}, "--kernel");
   ExpectUsage({"resume"}, "--session-fd");
+  ExpectUsage({"resume", "--session-fd"}, "--session-fd wants a value");
+  ExpectUsage({"resume", "--session-fd=3", "--frobnicate"}, "--frobnicate");
+  ExpectUsage({"resume", "--session-fd=3", "more"}, "more");
   ExpectUsage(RunWith({"--frobnicate"}), "--frobnicate");
   ExpectUsage(RunWith({"more"}), "more");
   ExpectUsage(RunWith({"--kernel=a", "--kernel=b"}), "--kernel");
