@@ -24,6 +24,7 @@
 #include "luo_kernel/versions/kernel_versions.h"
 #include "tools/luod/clock.h"
 #include "tools/luod/kexec.h"
+#include "tools/luod/readiness.h"
 #include "tools/luod/restore.h"
 #include "tools/luod/server.h"
 #include "tools/luod/sessions.h"
@@ -104,7 +105,12 @@ absl::Status Run(const Options& options, bool restarted, std::map<std::string, U
                  .kernel_release = host.release},
                 std::move(listener), std::move(signals), std::move(restore));
   Log("ready on " + options.socket_path);
-  while (!server.stopped()) server.Step(kTick);
+  for (bool told = false; !server.stopped(); server.Step(kTick)) {
+    if (told || server.resuming()) continue;
+    absl::Status notified = NotifyReady(getenv("NOTIFY_SOCKET"));
+    if (!notified.ok()) Log(std::string(notified.message()));
+    told = true;
+  }
   Log("ends; VMs run on");
   return absl::OkStatus();
 }

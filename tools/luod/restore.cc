@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -194,6 +195,11 @@ void Restore::Save() {
   absl::Status saved = SaveManifest(environment_.manifest_path, *manifest_);
   // The guests matter more than the record: go on.
   if (!saved.ok()) environment_.log(std::string(saved.message()));
+}
+
+bool Restore::resuming() const {
+  return std::any_of(vms_.begin(), vms_.end(),
+                     [](const auto& vm) { return vm.second.failure.empty(); });
 }
 
 bool Restore::IsPending(absl::string_view name) const { return vms_.contains(std::string(name)); }

@@ -73,6 +73,8 @@ class Restore {
 
   // Some VM neither runs nor was given up. The sessions here are then all that remains of it.
   bool pending() const { return manifest_.has_value() && manifest_->pending(); }
+  // Some VM is on its way: it neither runs, nor failed, nor was given up.
+  bool resuming() const;
   bool IsPending(absl::string_view name) const;
   // Pending VMs as `luoctl status` shows them: "resuming" or "failed", and why.
   std::vector<VmStatus> PendingStatus() const;

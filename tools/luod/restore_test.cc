@@ -87,6 +87,7 @@ class RestoreTest : public testing::Test {
 TEST_F(RestoreTest, WithoutASessionThereIsNothingToRestore) {
   ASSERT_TRUE(Begin().ok());
   EXPECT_FALSE(restore_->pending());
+  EXPECT_FALSE(restore_->resuming());
   EXPECT_FALSE(restore_->manifest().has_value());
   EXPECT_THAT(restore_->PendingStatus(), IsEmpty());
   EXPECT_THAT(spawner_.children, IsEmpty());
@@ -130,10 +131,12 @@ TEST_F(RestoreTest, AFailedVmKeepsItsSessionAndLeavesTheOthersAlone) {
   HandOver({"a", "b"});
   ASSERT_TRUE(Begin().ok());
   Resumed(1, "b");
+  EXPECT_TRUE(restore_->resuming());
   spawner_.children[0].session.Reset();
   restore_->OnChildExit(spawner_.children[0].pid, kExitedWith1);
   EXPECT_TRUE(sessions_.IncomingOpen("vm-a"));
   EXPECT_TRUE(restore_->pending());
+  EXPECT_FALSE(restore_->resuming());
   std::vector<VmStatus> pending = restore_->PendingStatus();
   ASSERT_THAT(pending, SizeIs(1));
   EXPECT_EQ(pending[0].name, "a");
@@ -144,7 +147,9 @@ TEST_F(RestoreTest, AFailedVmKeepsItsSessionAndLeavesTheOthersAlone) {
   ASSERT_TRUE(restore_->Retry("a").ok());
   ASSERT_THAT(spawner_.children, SizeIs(3));
   EXPECT_EQ(restore_->PendingStatus()[0].state, "resuming");
+  EXPECT_TRUE(restore_->resuming());
   Resumed(2, "a");
+  EXPECT_FALSE(restore_->resuming());
   EXPECT_FALSE(restore_->pending());
 }
 

@@ -54,6 +54,8 @@ class Server {
   void Step(std::chrono::milliseconds timeout);
   void RequestStop();
   bool stopped() const { return stopped_; }
+  // Whether guests stand still until luod has dealt with them.
+  bool resuming() const { return restore_.resuming(); }
 
  private:
   class Connection;

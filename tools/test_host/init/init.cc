@@ -6,10 +6,13 @@
 //   1. mounts /proc, /sys, /dev, /run and the 9p share (tag "share") at /share;
 //   2. asks for huge folios in shmem (shmem_enabled=advise): live update is fast with them;
 //   3. starts /sbin/luod where there is one, its output appended to /share/luod.log;
-//   4. mounts the rest; the machine's own root (tag "host") at /host, where `host9p` stands on the
+//   4. waits until luod says that no guest stands still any more (sd_notify(3), as a service
+//   manager
+//      would), it ends, or too long has passed;
+//   5. mounts the rest; the machine's own root (tag "host") at /host, where `host9p` stands on the
 //      kernel's command line;
-//   5. runs /scenario, or an interactive shell where there is none, on the console;
-//   6. writes the exit code to /share/exit-code and powers off.
+//   6. runs /scenario, or an interactive shell where there is none, on the console;
+//   7. writes the exit code to /share/exit-code and powers off.
 //
 // The scenario's environment: GENERATION counts the kernels since power-on, from 0 (kept in
 // /share/generation, which whoever boots the next kernel need not know of); INIT_TSC is the
@@ -17,6 +20,7 @@
 // doing (`luoctl upgrade`): the next kernel starts again at 1.
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -27,7 +31,9 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -36,6 +42,8 @@ namespace {
 
 constexpr char kLuod[] = "/sbin/luod";
 constexpr char kScenario[] = "/scenario";
+constexpr char kReadySocket[] = "/run/luod.ready";
+constexpr int kReadyLimitMs = 10'000;
 
 // One line to the console, the only voice there is this early.
 __attribute__((format(printf, 1, 2))) void Say(const char* format, ...) {
@@ -96,6 +104,31 @@ pid_t Start(char* const argv[], const char* log) {
   execv(argv[0], argv);
   Say("%s: %s", argv[0], strerror(errno));
   _exit(127);
+}
+
+// Starts luod and waits until it is ready, or ended, or kReadyLimitMs are over: the rest of the
+// boot would take the only CPU from guests that stand still. Returns its pid.
+pid_t StartLuod() {
+  sockaddr_un name = {.sun_family = AF_UNIX};
+  strcpy(name.sun_path, kReadySocket);
+  const int ready = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (bind(ready, reinterpret_cast<sockaddr*>(&name), sizeof(name)) < 0) {
+    Say("%s: %s", kReadySocket, strerror(errno));
+  }
+  setenv("NOTIFY_SOCKET", kReadySocket, 1);
+  char* const argv[] = {const_cast<char*>(kLuod), nullptr};
+  const pid_t luod = Start(argv, "/share/luod.log");
+  unsetenv("NOTIFY_SOCKET");
+
+  constexpr int kTickMs = 100;
+  for (int waited = 0; waited < kReadyLimitMs; waited += kTickMs) {
+    pollfd event = {.fd = ready, .events = POLLIN, .revents = 0};
+    if (poll(&event, 1, kTickMs) != 0) break;
+    siginfo_t ended = {};  // left to ReapUntil()
+    if (waitid(P_PID, luod, &ended, WEXITED | WNOHANG | WNOWAIT) < 0 || ended.si_pid != 0) break;
+  }
+  close(ready);
+  return luod;
 }
 
 // The number of this kernel since power-on; the next one finds it raised by one.
@@ -163,11 +196,7 @@ int main() {
   setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
   setenv("HOME", "/", 1);
   MountForLuod();
-  pid_t luod = -1;
-  if (access(kLuod, X_OK) == 0) {
-    char* const argv[] = {const_cast<char*>(kLuod), nullptr};
-    luod = Start(argv, "/share/luod.log");
-  }
+  const pid_t luod = access(kLuod, X_OK) == 0 ? StartLuod() : -1;
   SetEnvironment(tsc, CountGeneration());
   MountTheRest();
 
