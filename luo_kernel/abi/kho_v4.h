@@ -38,6 +38,14 @@ inline constexpr char kKhoSubtreeAddressProperty[] = "preserved-data";
 inline constexpr char kKhoSubtreeSizeProperty[] = "blob-size";
 inline constexpr uint64_t kKhoRootSize = kPageSize;
 
+// --- Older versions, of which only the subtrees are read here. They list what is preserved by
+// other
+// --- means, or place keys otherwise.
+inline constexpr char kKhoV1Compatible[] = "kho-v1";  // the address in "fdt", no size
+inline constexpr char kKhoV2Compatible[] = "kho-v2";  // the address in "preserved-data", no size
+inline constexpr char kKhoV3Compatible[] = "kho-v3";  // as kho-v4
+inline constexpr char kKhoV1SubtreeAddressProperty[] = "fdt";
+
 // --- How the next kernel is told of the root: on x86 by setup_data of type SETUP_KEXEC_KHO (10).
 // --- arch/x86/include/uapi/asm/setup_data.h, struct kho_data.
 struct [[gnu::packed]] KhoData {

@@ -213,19 +213,20 @@ absl::Status SendInspection(int socket, uint64_t generation, bool kexec_image,
   return absl::OkStatus();
 }
 
-absl::StatusOr<InspectedMachine> InspectHosted(const std::string& path) {
-  ASSIGN_OR_RETURN(vmm::UniqueFd socket, ConnectTo(path));
+namespace {
+
+absl::StatusOr<InspectedMachine> AskForMachine(int socket) {
   const SocketRequest request = {kSocketMagic, kSocketVersion,
                                  static_cast<uint32_t>(SocketRequestKind::kInspect), 0};
-  RETURN_IF_ERROR(SendPacket(socket.get(), BytesOf(request), {}));
-  ASSIGN_OR_RETURN(Packet packet, ReceivePacket(socket.get(), sizeof(SocketReply)));
+  RETURN_IF_ERROR(SendPacket(socket, BytesOf(request), {}));
+  ASSIGN_OR_RETURN(Packet packet, ReceivePacket(socket, sizeof(SocketReply)));
   ASSIGN_OR_RETURN(const SocketReply reply, ParseReply(packet.bytes));
   InspectedMachine machine = {.generation = reply.generation,
                               .kexec_image = reply.kexec_image != 0,
                               .handover = reply.handover,
                               .extents = {}};
   while (machine.extents.size() < reply.extents) {
-    ASSIGN_OR_RETURN(packet, ReceivePacket(socket.get(), kExtentsPerPacket * sizeof(SocketExtent)));
+    ASSIGN_OR_RETURN(packet, ReceivePacket(socket, kExtentsPerPacket * sizeof(SocketExtent)));
     ASSIGN_OR_RETURN(std::vector<InspectedExtent> extents, ParseExtents(packet.bytes));
     if (extents.size() != packet.files.size() ||
         extents.size() > reply.extents - machine.extents.size()) {
@@ -236,6 +237,15 @@ absl::StatusOr<InspectedMachine> InspectHosted(const std::string& path) {
       machine.extents.push_back(std::move(extents[i]));
     }
   }
+  return machine;
+}
+
+}  // namespace
+
+absl::StatusOr<InspectedMachine> InspectHosted(const std::string& path) {
+  ASSIGN_OR_RETURN(const vmm::UniqueFd socket, ConnectTo(path));
+  absl::StatusOr<InspectedMachine> machine = AskForMachine(socket.get());
+  if (!machine.ok()) return vmm::Annotate(machine.status(), path);
   return machine;
 }
 

@@ -84,11 +84,17 @@ void ReadSubtree(Inspection& inspection, const SubtreeReport& subtree, HandoverR
   report.kexec = ReadKexec(*metadata);
 }
 
-std::vector<SubtreeReport> ReadSubtrees(const Tree& root, Problems& problems) {
+std::vector<SubtreeReport> ReadSubtrees(const Tree& root, absl::string_view version,
+                                        Problems& problems) {
+  const bool first = version == abi::kKhoV1Compatible;
+  const bool has_sizes = !first && version != abi::kKhoV2Compatible;
   std::vector<SubtreeReport> subtrees;
   for (const Tree& node : root.children()) {
-    const auto address = Number(node, abi::kKhoSubtreeAddressProperty, problems);
-    const auto size = Number(node, abi::kKhoSubtreeSizeProperty, problems);
+    const auto address =
+        Number(node, first ? abi::kKhoV1SubtreeAddressProperty : abi::kKhoSubtreeAddressProperty,
+               problems);
+    // Where it is not said, a subtree is a device tree in one page.
+    const auto size = has_sizes ? Number(node, abi::kKhoSubtreeSizeProperty, problems) : kPage;
     if (!address.has_value() || !size.has_value()) continue;
     subtrees.push_back({.name = node.name(), .address = *address, .size = *size});
   }
@@ -110,6 +116,11 @@ void CheckScratch(const PreservedRuns& preserved, HandoverReport& report) {
   }
 }
 
+bool IsOlderKho(absl::string_view compatible) {
+  return compatible == abi::kKhoV1Compatible || compatible == abi::kKhoV2Compatible ||
+         compatible == abi::kKhoV3Compatible;
+}
+
 // What the tree says. False where it says nothing that can be gone on with.
 bool ReadRoot(absl::Span<const uint8_t> bytes, HandoverReport& report) {
   Problems& problems = report.problems;
@@ -119,12 +130,23 @@ bool ReadRoot(absl::Span<const uint8_t> bytes, HandoverReport& report) {
     return false;
   }
   report.compatible = root->GetString(abi::kKhoCompatibleProperty).value_or("");
+  if (IsOlderKho(report.compatible)) {
+    problems.Add(absl::StrFormat(
+        "\"%s\", an older version: its subtrees are shown, and its map of what is preserved "
+        "cannot be read, which takes \"%s\"; so nothing is checked against it",
+        report.compatible, abi::kKhoCompatible));
+    report.subtrees = ReadSubtrees(*root, report.compatible, problems);
+    return true;
+  }
   if (report.compatible != abi::kKhoCompatible) {
-    problems.Add(absl::StrFormat("\"%s\", and only \"%s\" can be read",
-                                 absl::CHexEscape(report.compatible), abi::kKhoCompatible));
+    problems.Add(
+        absl::StrFormat("\"%s\", and only \"%s\" can be read, and subtrees of \"%s\" to "
+                        "\"%s\"",
+                        absl::CHexEscape(report.compatible), abi::kKhoCompatible,
+                        abi::kKhoV1Compatible, abi::kKhoV3Compatible));
     return false;
   }
-  report.subtrees = ReadSubtrees(*root, problems);
+  report.subtrees = ReadSubtrees(*root, report.compatible, problems);
   const auto map_address = Number(*root, abi::kKhoMemoryMapProperty, problems);
   report.map_address = map_address.value_or(0);
   return map_address.has_value();
@@ -173,16 +195,18 @@ HandoverReport ReadHandover(const PhysicalReader& memory, uint64_t address, std:
     return report;
   }
   if (!ReadRoot(page, report)) return report;
-  const PreservedRuns preserved = PreservedRuns::Read(memory, report.map_address, problems);
+  const bool has_map = report.compatible == abi::kKhoCompatible;
+  PreservedRuns preserved;
+  if (has_map) preserved = PreservedRuns::Read(memory, report.map_address, problems);
   report.map_pages = preserved.tree_pages();
   report.preserved = preserved.CountBySize();
   report.preserved_bytes = preserved.bytes();
   CheckScratch(preserved, report);
 
-  Inspection inspection(memory, &preserved, problems);
+  Inspection inspection(memory, has_map ? &preserved : nullptr, problems);
   inspection.Claim(address, kPage, "KHO's device tree");
   for (const SubtreeReport& subtree : report.subtrees) ReadSubtree(inspection, subtree, report);
-  if (report.luo.has_value() && report.luo->sessions_address == 0) {
+  if (has_map && report.luo.has_value() && report.luo->sessions_address == 0) {
     report.unassigned = FindMemfds(inspection);
   }
   report.claimed_bytes = inspection.CheckClaims();

@@ -2,13 +2,14 @@
 //
 //   Report report = ReadHandovers(*image, "/var/crash/vmcore", std::nullopt);
 //
-// What is wrong is told and passed over. On 7.3 the tree, the map of what is preserved and the
-// handlers' own structures are complete at any time; LUO's sessions and FLBs are written down in
-// reboot(KEXEC), shortly before the jump (kernel/liveupdate/luo_core.c, liveupdate_reboot()):
-// before that the memfds are found by what their structures look like, without sessions and tokens.
-// The next kernel frees what it has read: the map's nodes and LUO's structure while it boots, the
-// blocks of sessions and files when /dev/liveupdate is first opened. What is found of them later is
-// a matter of luck.
+// What is wrong is told and passed over. Of kernels before "kho-v4" subtrees are read, LUO's first
+// form among them, and not the map of what is preserved. On 7.3 the tree, the map of what is
+// preserved and the handlers' own structures are complete at any time; LUO's sessions and FLBs are
+// written down in reboot(KEXEC), shortly before the jump (kernel/liveupdate/luo_core.c,
+// liveupdate_reboot()): before that the memfds are found by what their structures look like,
+// without sessions and tokens. The next kernel frees what it has read: the map's nodes and LUO's
+// structure while it boots, the blocks of sessions and files when /dev/liveupdate is first opened.
+// What is found of them later is a matter of luck.
 #ifndef LUO_KERNEL_INSPECT_HANDOVER_READER_H_
 #define LUO_KERNEL_INSPECT_HANDOVER_READER_H_
 

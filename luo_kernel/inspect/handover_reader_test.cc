@@ -2,12 +2,18 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <string.h>
 
+#include <algorithm>
 #include <array>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "base/tree.h"
 #include "luo_kernel/abi/block.h"
 #include "luo_kernel/abi/kho_v4.h"
+#include "luo_kernel/abi/luo_v1.h"
 #include "luo_kernel/abi/luo_v5.h"
 #include "luo_kernel/abi/memfd_v2.h"
 #include "luo_kernel/inspect/test_handover.h"
@@ -15,6 +21,7 @@
 namespace luo {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -170,7 +177,8 @@ TEST_F(HandoverReaderTest, ATreeOfAnotherVersionIsNamedAndLeftAlone) {
   ASSERT_TRUE(reader.Read(handover_.tree(), absl::MakeSpan(page)).ok());
   const std::string text(page.begin(), page.end());
   handover_.Poke<char>(handover_.tree() + text.find("kho-v4") + 5, '9');
-  ExpectProblem("\"kho-v9\", and only \"kho-v4\" can be read");
+  ExpectProblem(
+      "\"kho-v9\", and only \"kho-v4\" can be read, and subtrees of \"kho-v1\" to \"kho-v3\"");
   EXPECT_FALSE(handover_.Read().luo.has_value());
   EXPECT_THAT(FindHandovers(handover_.memory()), ElementsAre(handover_.tree()));
 }
@@ -191,6 +199,134 @@ TEST_F(HandoverReaderTest, TheSearchFindsItAndNothingElse) {
   EXPECT_THAT(report.handovers[0].problems.kept(),
               ElementsAre(HasSubstr("KHO's device tree: 0x1000000 is not preserved")));
   EXPECT_THAT(ReadHandovers(handover_.memory(), "test", handover_.tree()).handovers, SizeIs(1));
+}
+
+// Older kernels.
+
+// A handover of the first LUO's, in pages of their own: KHO's tree, LUO's, its sessions, files and
+// FLBs.
+class OlderTest : public HandoverReaderTest {
+ protected:
+  static constexpr uint64_t kRoot = TestHandover::kMemory, kLuo = kRoot + kPage,
+                            kSessions = kLuo + kPage, kFiles = kSessions + kPage,
+                            kFlbs = kFiles + kPage;
+
+  OlderTest() {
+    abi::LuoSessionSer session = {};
+    strcpy(session.name, "web1");
+    session.file_set = {kFiles, 2};
+    Poke(kSessions, abi::LuoV1SessionHeaderSer{2});
+    Poke(kSessions + 8, session);
+    Poke(kSessions + 88, abi::LuoSessionSer{.name = "empty", .file_set = {}});
+    Poke(kFiles, abi::LuoFileSer{.compatible = "memfd-v1", .data = 0x1234, .token = 9});
+    Poke(kFiles + 64, abi::LuoFileSer{.compatible = "memfd-v1", .data = 0x5678, .token = 10});
+    Poke(kFlbs, abi::LuoFlbHeaderSer{1, 1});
+    Poke(kFlbs + 16, abi::LuoFlbSer{.name = "iommu-v1", .data = 5, .count = 2});
+    WriteLuo("luo-v1", "luo-session-v2");
+    WriteKho("kho-v1");
+  }
+
+  template <typename T>
+  void Poke(uint64_t address, const T& value) {
+    handover_.Poke(address, value);
+  }
+  void WriteTree(uint64_t address, const vmm::Tree& root) {
+    std::array<uint8_t, kPage> page = {};
+    const std::vector<uint8_t> bytes = vmm::EncodeTree(root).value();
+    std::copy(bytes.begin(), bytes.end(), page.begin());
+    handover_.Poke(address, page);
+  }
+  void WriteKho(const std::string& version) {
+    vmm::Tree root;
+    root.SetString("compatible", version);
+    root.SetStruct("preserved-memory-map", uint64_t{0x123000});
+    vmm::Tree luo("LUO");
+    luo.SetStruct(version == "kho-v1" ? "fdt" : "preserved-data", kLuo);
+    if (version == "kho-v3") luo.SetStruct("blob-size", kPage);
+    root.AddChild(std::move(luo));
+    WriteTree(kRoot, root);
+  }
+  void WriteLuo(const char* version, const char* session_version) {
+    vmm::Tree root;
+    root.SetString("compatible", version);
+    root.SetStruct("liveupdate-number", uint64_t{3});
+    vmm::Tree sessions("luo-session");
+    sessions.SetString("compatible", session_version);
+    sessions.SetStruct("luo-session-header", kSessions);
+    root.AddChild(std::move(sessions));
+    vmm::Tree flbs("luo-flb");
+    flbs.SetString("compatible", "luo-flb-v1");
+    flbs.SetStruct("luo-flb-header", kFlbs);
+    root.AddChild(std::move(flbs));
+    WriteTree(kLuo, root);
+  }
+  HandoverReport ReadOlder() { return ReadHandover(handover_.memory(), kRoot, "test"); }
+  // Beside that the map cannot be read.
+  void ExpectOlderProblem(const std::string& problem) {
+    EXPECT_THAT(ReadOlder().problems.kept(),
+                ElementsAre(HasSubstr("an older version"), HasSubstr(problem)));
+  }
+};
+
+TEST_F(OlderTest, TheFirstReleaseIsShownWithoutItsMap) {
+  for (const std::string version : {"kho-v1", "kho-v2", "kho-v3"}) {
+    SCOPED_TRACE(version);
+    WriteKho(version);
+    const HandoverReport report = ReadOlder();
+    EXPECT_THAT(report.problems.kept(),
+                ElementsAre(AllOf(HasSubstr(version), HasSubstr("\"kho-v4\""))));
+    EXPECT_EQ(report.compatible, version);
+    ASSERT_TRUE(report.luo.has_value());
+    EXPECT_EQ(report.luo->compatible, "luo-v1");
+    EXPECT_EQ(report.luo->number, 3u);
+    ASSERT_THAT(report.luo->sessions, SizeIs(2));
+    EXPECT_EQ(report.luo->sessions[0].name, "web1");
+    ASSERT_THAT(report.luo->sessions[0].files, SizeIs(2));
+    EXPECT_EQ(report.luo->sessions[0].files[1].token, 10u);
+    EXPECT_EQ(report.luo->sessions[0].files[1].compatible, "memfd-v1");
+    EXPECT_EQ(report.luo->sessions[0].files[1].data, 0x5678u);
+    EXPECT_EQ(report.luo->sessions[1].name, "empty");
+    ASSERT_THAT(report.luo->flbs, SizeIs(1));
+    EXPECT_EQ(report.luo->flbs[0].name, "iommu-v1");
+  }
+  EXPECT_THAT(FindHandovers(handover_.memory()), ElementsAre(kRoot, handover_.tree()));
+}
+
+TEST_F(OlderTest, SessionsOfVersion1AreNamesOnly) {
+  WriteLuo("luo-v1", "luo-session-v1");
+  Poke(kSessions + 8 + 64, abi::LuoV1SessionNameSer{.name = "second"});
+  const HandoverReport report = ReadOlder();
+  EXPECT_THAT(report.problems.kept(), SizeIs(1));
+  ASSERT_THAT(report.luo->sessions, SizeIs(2));
+  EXPECT_EQ(report.luo->sessions[1].name, "second");
+  EXPECT_THAT(report.luo->sessions[0].files, SizeIs(0));
+}
+
+TEST_F(OlderTest, VersionsThatNobodyKnowsAreNamed) {
+  WriteLuo("luo-v2", "luo-session-v2");
+  ExpectOlderProblem("a device tree of \"luo-v2\"");
+  WriteLuo("luo-v1", "luo-session-v3");
+  ExpectOlderProblem("its luo-session is \"luo-session-v3\", which is not known");
+}
+
+TEST_F(OlderTest, CountsBeyondWhatKernelsWriteAreTold) {
+  Poke(kSessions, abi::LuoV1SessionHeaderSer{820});
+  ExpectOlderProblem("LUO, sessions: 820 of at most 819");
+  Poke(kSessions, abi::LuoV1SessionHeaderSer{2});
+  Poke(kSessions + 8 + offsetof(abi::LuoSessionSer, file_set.count), uint64_t{129});
+  ExpectOlderProblem("session \"web1\", files: 129 of at most 128");
+}
+
+TEST_F(OlderTest, AddressesOutsideMemoryAndWhatIsTakenTwiceAreTold) {
+  Poke(kSessions + 8 + offsetof(abi::LuoSessionSer, file_set.files), ~uint64_t{0} & -kPage);
+  ExpectOlderProblem("session \"web1\", files: no memory at 0xfffffffffffff000");
+  Poke(kSessions + 8 + offsetof(abi::LuoSessionSer, file_set.files), kSessions);
+  ExpectOlderProblem("is something else's, or its own before");
+}
+
+TEST_F(OlderTest, ATreeThatIsCutIsTold) {
+  Poke<uint32_t>(kLuo + 4, 0x40000000);  // 64, big-endian
+  ExpectOlderProblem("LUO's device tree");
 }
 
 // The memory map.

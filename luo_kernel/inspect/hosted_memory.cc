@@ -13,9 +13,8 @@
 namespace luo {
 
 absl::StatusOr<std::unique_ptr<HostedMemory>> HostedMemory::Open(const std::string& path) {
-  absl::StatusOr<InspectedMachine> machine = InspectHosted(path);
-  if (!machine.ok()) return vmm::Annotate(machine.status(), path);
-  return FromMachine(*std::move(machine));
+  ASSIGN_OR_RETURN(InspectedMachine machine, InspectHosted(path));
+  return FromMachine(std::move(machine));
 }
 
 absl::StatusOr<std::unique_ptr<HostedMemory>> HostedMemory::FromMachine(InspectedMachine machine) {

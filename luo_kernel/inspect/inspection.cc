@@ -92,6 +92,26 @@ uint64_t Inspection::ForEachEntry(uint64_t head, uint64_t entry_size, absl::stri
   return entries;
 }
 
+uint64_t Inspection::ForEachInArray(uint64_t address, uint64_t skip, uint64_t count, uint64_t most,
+                                    uint64_t entry_size, absl::string_view what,
+                                    const std::function<void(absl::Span<const uint8_t>)>& take) {
+  if (count > most) {
+    problems_.Add(absl::StrCat(what, ": ", count, " of at most ", most));
+    return 0;
+  }
+  const uint64_t size = skip + count * entry_size;
+  if (!Claim(address, size, what)) return 0;
+  std::vector<uint8_t> bytes(size);
+  if (!memory_.Read(address, absl::MakeSpan(bytes)).ok()) {
+    problems_.Add(absl::StrFormat("%s: %#x cannot be read", what, address));
+    return 0;
+  }
+  for (uint64_t i = 0; i < count; ++i) {
+    take(absl::MakeConstSpan(bytes).subspan(skip + i * entry_size, entry_size));
+  }
+  return count;
+}
+
 uint64_t Inspection::CheckClaims() {
   std::sort(claims_.begin(), claims_.end(),
             [](const Claimed& a, const Claimed& b) { return a.address < b.address; });

@@ -52,6 +52,12 @@ class Inspection {
   uint64_t ForEachEntry(uint64_t head, uint64_t entry_size, absl::string_view what,
                         const std::function<void(absl::Span<const uint8_t>)>& take);
 
+  // The same with the `count` entries that lie in a row from `address` on, a page's begin, after
+  // `skip` bytes. More than `most` are a problem, and none is taken.
+  uint64_t ForEachInArray(uint64_t address, uint64_t skip, uint64_t count, uint64_t most,
+                          uint64_t entry_size, absl::string_view what,
+                          const std::function<void(absl::Span<const uint8_t>)>& take);
+
   // Tells what was claimed twice; returns the bytes of all claims. Ends the inspection.
   uint64_t CheckClaims();
 

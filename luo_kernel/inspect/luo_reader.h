@@ -1,4 +1,4 @@
-// Reads what LUO handed over: "luo-v5".
+// Reads what LUO handed over: "luo-v5", and "luo-v1" of the first release.
 //
 //   handover.luo = InspectLuo(inspection, subtree.address, subtree.size);
 #ifndef LUO_KERNEL_INSPECT_LUO_READER_H_

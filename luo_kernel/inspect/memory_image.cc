@@ -101,6 +101,7 @@ absl::Status MemoryImage::ReadHeaders() {
   const uint64_t file_size = knows_size ? static_cast<uint64_t>(status.st_size) : INT64_MAX;
 
   absl::StatusOr<Elf64_Ehdr> header = LoadAt<Elf64_Ehdr>(fd_.get(), 0);
+  if (absl::IsOutOfRange(header.status())) return Invalid("too short to be an ELF file");
   if (!header.ok()) return Invalid(header.status().message());
   RETURN_IF_ERROR(CheckHeader(*header));
   ASSIGN_OR_RETURN(const uint64_t count, CountProgramHeaders(fd_.get(), *header));

@@ -105,7 +105,7 @@ struct HandoverReport {
 };
 
 struct Report {
-  std::string source;  // the image's path, "this kernel", ...
+  std::string source;  // the image's path, "this kernel, by /proc/kcore", ...
   uint64_t memory_bytes = 0;
   std::string kernel;  // release of the kernel whose memory it is, where it is known
   std::vector<HandoverReport> handovers;

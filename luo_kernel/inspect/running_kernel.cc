@@ -115,16 +115,22 @@ absl::StatusOr<std::unique_ptr<PhysicalReader>> OpenMemoryDevice(const KernelPat
   return memory;
 }
 
+// `source` is told by which file.
 absl::StatusOr<std::unique_ptr<PhysicalReader>> OpenMemory(const KernelPaths& paths,
+                                                           std::string& source,
                                                            std::vector<std::string>& notes) {
   UniqueFd fd(open(paths.kcore.c_str(), O_RDONLY | O_CLOEXEC));
   absl::Status why_no_kcore = vmm::ErrnoStatus(errno, paths.kcore);
   if (fd.valid()) {
     absl::StatusOr<std::unique_ptr<MemoryImage>> image = MemoryImage::Open(std::move(fd));
-    if (image.ok()) return *std::move(image);
+    if (image.ok()) {
+      source = absl::StrCat("this kernel, by ", paths.kcore);
+      return *std::move(image);
+    }
     why_no_kcore = vmm::Annotate(image.status(), paths.kcore);
   }
   absl::StatusOr<std::unique_ptr<PhysicalReader>> device = OpenMemoryDevice(paths);
+  source = absl::StrCat("this kernel, by ", paths.mem);
   if (!device.ok()) {
     notes.push_back(absl::StrCat(
         "the kernel's memory cannot be read: ", std::string(why_no_kcore.message()), "; ",
@@ -248,11 +254,11 @@ absl::StatusOr<RunningKernel> ReadRunningKernel(std::optional<uint64_t> address,
                                                 const KernelPaths& paths) {
   RunningKernel kernel;
   std::vector<std::string> notes;
-  absl::StatusOr<std::unique_ptr<PhysicalReader>> memory = OpenMemory(paths, notes);
+  std::string source;
+  absl::StatusOr<std::unique_ptr<PhysicalReader>> memory = OpenMemory(paths, source, notes);
   if (memory.ok()) {
     kernel.memory = *std::move(memory);
-    kernel.report =
-        ReadHandovers(*kernel.memory, "this kernel", address, ReadScratchRegions(paths));
+    kernel.report = ReadHandovers(*kernel.memory, source, address, ReadScratchRegions(paths));
     NameDirections(paths, kernel.report);
     if (kernel.report.handovers.empty()) {
       notes.push_back(

@@ -75,6 +75,7 @@ TEST_F(RunningKernelTest, ReadsKcore) {
   ASSERT_THAT(kernel->report.handovers, SizeIs(1));
   EXPECT_THAT(kernel->report.handovers[0].luo->sessions, SizeIs(3));
   EXPECT_NE(kernel->memory, nullptr);
+  EXPECT_EQ(kernel->report.source, "this kernel, by " + paths_.kcore);
   WriteDebugfs("out", "");
   Write(paths_.debugfs + "/out/scratch_phys", absl::StrFormat("%#x\n", TestHandover::kMemory));
   Write(paths_.debugfs + "/out/scratch_len", std::string("0x10000\n"));
@@ -98,6 +99,7 @@ TEST_F(RunningKernelTest, ReadsTheMemoryDeviceWhereThereIsNoKcore) {
   ASSERT_THAT(kernel->report.handovers, SizeIs(1));
   EXPECT_THAT(kernel->report.handovers[0].problems.kept(), ElementsAre());
   EXPECT_EQ(kernel->report.memory_bytes, TestHandover::kMemorySize);
+  EXPECT_EQ(kernel->report.source, "this kernel, by " + paths_.mem);
 }
 
 TEST_F(RunningKernelTest, TellsWhatCameInFromWhatGoesOut) {

@@ -112,7 +112,7 @@ class Writer {
 
   void WritePreserved(const HandoverReport& handover) {
     // Where the map is lost nobody knows.
-    if (handover.map_address == 0) return;
+    if (handover.map_pages == 0) return;
     const uint64_t unknown = handover.preserved_bytes > handover.claimed_bytes
                                  ? handover.preserved_bytes - handover.claimed_bytes
                                  : 0;
