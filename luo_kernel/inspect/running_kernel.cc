@@ -264,6 +264,10 @@ absl::StatusOr<RunningKernel> ReadRunningKernel(std::optional<uint64_t> address,
       notes.push_back(
           "no handover is in memory: a kernel without KHO (kho=on), or one whose "
           "memory reads as zeros (CONFIG_STRICT_DEVMEM)");
+      if (access(paths.vmcore.c_str(), F_OK) == 0) {
+        notes.push_back(absl::StrCat("this is a crash kernel: luoctl inspect ", paths.vmcore,
+                                     " shows what the one that crashed had"));
+      }
     }
   }
   if (kernel.report.handovers.empty()) {

@@ -40,6 +40,7 @@ struct KernelPaths {
   std::string mem = "/dev/mem";
   std::string iomem = "/proc/iomem";
   std::string debugfs = "/sys/kernel/debug/kho";
+  std::string vmcore = "/proc/vmcore";
   std::string setup_data = "/sys/kernel/boot_params/setup_data";
 };
 

@@ -15,9 +15,11 @@
 namespace luo {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 // A folder in the place of /proc, /dev and debugfs.
@@ -29,6 +31,7 @@ class RunningKernelTest : public ::testing::Test {
               .mem = folder_ + "/mem",
               .iomem = folder_ + "/iomem",
               .debugfs = folder_ + "/kho",
+              .vmcore = folder_ + "/vmcore",
               .setup_data = folder_ + "/setup_data"};
   }
 
@@ -148,6 +151,16 @@ TEST_F(RunningKernelTest, WhereNothingCanBeSeenItSaysWhatIsMissing) {
   ASSERT_FALSE(kernel.ok());
   EXPECT_THAT(kernel.status().message(), HasSubstr("CONFIG_PROC_KCORE"));
   EXPECT_THAT(kernel.status().message(), HasSubstr("CONFIG_KEXEC_HANDOVER_DEBUGFS"));
+}
+
+TEST_F(RunningKernelTest, ACrashKernelPointsToTheOtherOnesMemory) {
+  handover_.Poke<uint32_t>(handover_.tree(), 0);
+  Write(paths_.kcore, handover_.AsElfCore());
+  const std::string hint = "luoctl inspect " + paths_.vmcore;
+  EXPECT_THAT(ReadRunningKernel(std::nullopt, paths_).status().message(),
+              AllOf(HasSubstr("no handover is in memory"), Not(HasSubstr(hint))));
+  Write(paths_.vmcore, std::string());
+  EXPECT_THAT(ReadRunningKernel(std::nullopt, paths_).status().message(), HasSubstr(hint));
 }
 
 TEST_F(RunningKernelTest, AMemoryDeviceThatRefusesIsNotTaken) {

@@ -189,6 +189,19 @@ expect_no_faults() {
   if dmesg | grep -E 'DMAR:.*(\[fault|fault addr|Request device)|WARNING:|BUG:|Oops'; then fail "faults in the kernel's log"; fi
 }
 
+# preserve_test_files: the files of e2e.files (all of them, or few) are preserved and held in the background; a line for
+# each is in /share/expected: session, token, size, seals, position, huge, and the sum of what it holds by its own reading.
+preserve_test_files() {
+  live_update_files preserve "$(parameter files all)" >/share/preserved </dev/null &
+  pid=$!
+  wait_until 60 "all is preserved" grep -qE '^(READY|FAIL)' /share/preserved
+  grep -q '^READY' /share/preserved || fail "$(tail -n 1 /share/preserved)"
+  grep '^FILE' /share/preserved | while read -r _ fd rest; do
+    sum=$(sha256sum <"/proc/$pid/fd/$fd")
+    echo "$rest ${sum%% *}"
+  done >/share/expected
+}
+
 # host_disk: prints the name of the host's own NVMe disk, that with the lowest address.
 host_disk() {
   for disk in /sys/bus/pci/devices/*/nvme/nvme*/nvme*n1; do

@@ -119,7 +119,7 @@ absl::StatusOr<std::vector<SetupData>> WriteHandover(const GuestMemory& guest,
                    OutgoingHandover::Create(&memory, &arena, {kLowScratch, kScratch}));
   std::map<std::string, size_t> place;
   luo::LuoImage image{.number = 1};
-  for (const std::string& name : TestSessions()) {
+  for (const std::string& name : SessionsOf(TestFiles())) {
     place[name] = image.sessions.size();
     image.sessions.push_back({.name = name});
   }

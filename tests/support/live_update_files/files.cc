@@ -97,9 +97,22 @@ std::vector<TestFile> TestFiles() {
   return files;
 }
 
-std::vector<std::string> TestSessions() {
+std::vector<TestFile> FewTestFiles() {
+  return {
+      {.session = "plain", .token = 1, .size = 100, .position = 5},
+      {.session = "plain", .token = 2, .size = 0},
+      {.session = "odd \xff",
+       .token = ~uint64_t{0},
+       .size = 4 * kPage + 1,
+       .seals = F_SEAL_SHRINK | F_SEAL_GROW,
+       .written_every = ~uint64_t{0}},
+      {.session = "huge", .token = 7, .size = kHugePage, .huge_pages = true},
+  };
+}
+
+std::vector<std::string> SessionsOf(const std::vector<TestFile>& files) {
   std::vector<std::string> sessions;
-  for (const TestFile& file : TestFiles()) {
+  for (const TestFile& file : files) {
     if (sessions.empty() || sessions.back() != file.session) sessions.push_back(file.session);
   }
   sessions.push_back("without files");

@@ -35,8 +35,10 @@ struct TestFile {
 
 // In the order in which they are preserved.
 std::vector<TestFile> TestFiles();
-// The sessions of TestFiles() in their order, and one that holds no file.
-std::vector<std::string> TestSessions();
+// One of each kind, for where many would be in the way.
+std::vector<TestFile> FewTestFiles();
+// Their sessions in their order, and one that holds no file.
+std::vector<std::string> SessionsOf(const std::vector<TestFile>& files);
 
 // What the file holds in [offset, offset + bytes.size()).
 void FillTestFile(const TestFile& file, uint64_t offset, absl::Span<uint8_t> bytes);

@@ -4,6 +4,8 @@
 //   live_update_files retrieve     retrieves and checks them, and finishes each session
 //   live_update_files leave        finishes each session and retrieves no file
 //
+// A second argument, `all` or `few`, says which: TestFiles(), as without it, or FewTestFiles().
+//
 // As a guest's /init it does what the kernel's command line says, live_update_files=COMMAND, shows
 // what the kernel's log has on live update, and powers off.
 //
@@ -49,15 +51,15 @@ void Say(const std::string& line) {
   if (write(STDOUT_FILENO, whole.data(), whole.size()) < 0) _exit(1);
 }
 
-absl::Status Preserve() {
+absl::Status Preserve(const std::vector<TestFile>& files) {
   ASSIGN_OR_RETURN(std::unique_ptr<KernelLiveUpdate> client, KernelLiveUpdate::Open());
   std::map<std::string, LiveUpdateSession> sessions;
   std::vector<UniqueFd> held;
-  for (const std::string& name : TestSessions()) {
+  for (const std::string& name : SessionsOf(files)) {
     ASSIGN_OR_RETURN(LiveUpdateSession session, client->CreateSession(name));
     sessions.emplace(name, std::move(session));
   }
-  for (const TestFile& file : TestFiles()) {
+  for (const TestFile& file : files) {
     ASSIGN_OR_RETURN(UniqueFd fd, MakeTestFile(file));
     RETURN_IF_ERROR(sessions.at(file.session).PreserveFd(fd.get(), file.token));
     Say(absl::StrCat("FILE ", fd.get(), " ", DescribeTestFile(file)));
@@ -86,33 +88,33 @@ void SayMemory(absl::string_view when) {
                    " Free=", free));
 }
 
-absl::Status Take(bool retrieve) {
+absl::Status Take(const std::vector<TestFile>& files, bool retrieve) {
   SayMemory("before");
   ASSIGN_OR_RETURN(std::unique_ptr<KernelLiveUpdate> client, KernelLiveUpdate::Open());
   SayMemory("opened");
   std::map<std::string, LiveUpdateSession> sessions;
-  for (const std::string& name : TestSessions()) {
+  for (const std::string& name : SessionsOf(files)) {
     ASSIGN_OR_RETURN(LiveUpdateSession session, client->RetrieveSession(name));
     sessions.emplace(name, std::move(session));
   }
-  std::vector<UniqueFd> files;
+  std::vector<UniqueFd> held;
   absl::Status first_error;
-  for (const TestFile& file : TestFiles()) {
+  for (const TestFile& file : files) {
     if (!retrieve) break;
     absl::StatusOr<UniqueFd> fd = sessions.at(file.session).RetrieveFd(file.token);
     const absl::Status checked = fd.ok() ? CheckTestFile(file, fd->get()) : fd.status();
     if (!checked.ok()) Say(absl::StrCat("WRONG ", checked.message()));
     first_error.Update(checked);
-    if (fd.ok()) files.push_back(*std::move(fd));
+    if (fd.ok()) held.push_back(*std::move(fd));
   }
   SayMemory("retrieved");
   for (auto& [name, session] : sessions) RETURN_IF_ERROR(session.Finish());
-  files.clear();
+  held.clear();
   sessions.clear();
   client.reset();
   SayMemory("finished");
   RETURN_IF_ERROR(first_error);
-  Say(absl::StrCat(retrieve ? "RETRIEVED " : "LEFT ", TestFiles().size(), " files"));
+  Say(absl::StrCat(retrieve ? "RETRIEVED " : "LEFT ", files.size(), " files"));
   return absl::OkStatus();
 }
 
@@ -122,11 +124,14 @@ int Tell(const absl::Status& status) {
   return 1;
 }
 
-int Run(const std::string& command) {
-  if (command == "preserve") return Tell(Preserve());
-  if (command == "retrieve") return Tell(Take(true));
-  if (command == "leave") return Tell(Take(false));
-  fprintf(stderr, "usage: live_update_files preserve|retrieve|leave\n");
+int Run(const std::string& command, const std::string& which) {
+  const std::vector<TestFile> files = which == "few" ? FewTestFiles() : TestFiles();
+  if (which == "all" || which == "few") {
+    if (command == "preserve") return Tell(Preserve(files));
+    if (command == "retrieve") return Tell(Take(files, true));
+    if (command == "leave") return Tell(Take(files, false));
+  }
+  fprintf(stderr, "usage: live_update_files preserve|retrieve|leave [all|few]\n");
   return 2;
 }
 
@@ -167,7 +172,7 @@ int RunAsInit() {
   mount("devtmpfs", "/dev", "devtmpfs", 0, nullptr);
   const int console = open("/dev/console", O_RDWR);
   for (int fd = 0; console >= 0 && fd < 3; ++fd) dup2(console, fd);
-  const int code = Run(CommandOfKernel());
+  const int code = Run(CommandOfKernel(), "all");
   SayKernelLog();
   sync();
   reboot(RB_POWER_OFF);
@@ -179,5 +184,5 @@ int RunAsInit() {
 
 int main(int argc, char** argv) {
   if (getpid() == 1) return vmm::RunAsInit();
-  return vmm::Run(argc == 2 ? argv[1] : "");
+  return vmm::Run(argc > 1 ? argv[1] : "", argc > 2 ? argv[2] : "all");
 }
