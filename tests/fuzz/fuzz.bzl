@@ -11,7 +11,8 @@ def fuzz_target(name, srcs, deps, max_len = 4096):
     bazel run --config=fuzz //tests/fuzz:elf_fuzzer -- -max_total_time=3600 /tmp/corpus
 
     Args:
-      name: also the folder of seeds, corpus/<name without "_fuzzer">/; each seed is a few hundred bytes at most.
+      name: also the folder of seeds, corpus/<name without "_fuzzer">/; each seed is a few hundred bytes, but
+        for those called linux_..., which linux_seeds cuts out of a real kernel's memory.
       srcs: the target.
       deps: what it fuzzes.
       max_len: bytes of the longest input worth trying.

@@ -1,6 +1,6 @@
 // Handovers that a hostile kernel left: root, scratch regions, map of preserved memory, vmalloc
-// areas. Whatever is accepted must be consistent: blocks that are apart, inside memory, and
-// restored once.
+// areas; patches to a sound one (patched_memory.h), or real Linux's (sparse_memory.h). Whatever is
+// accepted must be consistent: blocks that are apart, inside memory, and restored once.
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,10 +11,12 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "luo_kernel/abi/memfd_v2.h"
 #include "luo_kernel/kho/arena.h"
 #include "luo_kernel/kho/incoming_handover.h"
 #include "luo_kernel/kho/outgoing_handover.h"
 #include "tests/fuzz/patched_memory.h"
+#include "tests/fuzz/sparse_memory.h"
 
 namespace {
 
@@ -55,18 +57,14 @@ void Build(PatchedMemory& memory) {
   Check(luo::WriteStruct(memory, kArea, area).ok());
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static PatchedMemory memory(Build);
-  memory.Reset(absl::MakeConstSpan(data, size));
-  absl::StatusOr<luo::IncomingHandover> handover = luo::IncomingHandover::Open(
-      memory, luo::ReadStruct<luo::abi::KhoData>(memory, kBootData).value());
-  const luo::abi::Vmalloc area = luo::ReadStruct<luo::abi::Vmalloc>(memory, kArea).value();
+// `free` is what the new kernel has for itself.
+void Boot(luo::WritablePhysicalMemory& memory, const luo::abi::KhoData& data,
+          const luo::abi::Vmalloc& area, luo::PhysicalRange free) {
+  absl::StatusOr<luo::IncomingHandover> handover = luo::IncomingHandover::Open(memory, data);
   luo::ReadVmallocArea(memory, area).status().IgnoreError();
-  if (!handover.ok()) return 0;
+  if (!handover.ok()) return;
 
-  luo::Arena arena = luo::Arena::Create(&memory, PatchedMemory::kPagesRange).value();
+  luo::Arena arena = luo::Arena::Create(&memory, free).value();
   Check(handover->Reserve(arena).ok());
   for (const luo::PhysicalRange& region : handover->scratch()) {
     Check(!handover->preserved().FindIn(region));
@@ -93,5 +91,22 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Check(order.ok() && *order == block.order);
   }
   Check(handover->preserved().pages() == 0);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const absl::Span<const uint8_t> input(data, size);
+  if (auto real = luo::SparseMemory::Parse(input); real.ok()) {
+    const auto memfd =
+        luo::ReadStruct<luo::abi::MemfdSer>(*real, PhysicalAddress(real->begin().memfd));
+    Boot(*real, real->begin().handover, memfd.ok() ? memfd->folios : luo::abi::Vmalloc{},
+         luo::SparseMemory::kBootRange);
+    return 0;
+  }
+  static PatchedMemory memory(Build);
+  memory.Reset(input);
+  Boot(memory, luo::ReadStruct<luo::abi::KhoData>(memory, kBootData).value(),
+       luo::ReadStruct<luo::abi::Vmalloc>(memory, kArea).value(), PatchedMemory::kPagesRange);
   return 0;
 }

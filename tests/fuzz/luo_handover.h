@@ -2,6 +2,8 @@
 //
 //   handed_over = HandOver(memory, [](OutgoingHandover& outgoing) { ... });   // in Build()
 //   BootOn(memory, handed_over, [](Kernel& kernel) { ... });
+//
+// An input that is a SparseMemory is booted on as it is; any other has patches for the memory.
 #ifndef TESTS_FUZZ_LUO_HANDOVER_H_
 #define TESTS_FUZZ_LUO_HANDOVER_H_
 
@@ -9,11 +11,12 @@
 #include "luo_kernel/kho/incoming_handover.h"
 #include "luo_kernel/kho/outgoing_handover.h"
 #include "tests/fuzz/patched_memory.h"
+#include "tests/fuzz/sparse_memory.h"
 
 namespace luo {
 
 struct Kernel {
-  PatchedMemory& memory;
+  WritablePhysicalMemory& memory;
   IncomingHandover& incoming;
   OutgoingHandover& outgoing;
 };
@@ -25,6 +28,7 @@ abi::KhoData HandOver(PatchedMemory& memory,
 // Calls `use` in the kernel that comes, if it gets so far.
 void BootOn(PatchedMemory& memory, const abi::KhoData& data,
             absl::FunctionRef<void(Kernel& kernel)> use);
+void BootOn(SparseMemory& memory, absl::FunctionRef<void(Kernel& kernel)> use);
 
 }  // namespace luo
 

@@ -1,5 +1,6 @@
 // What a hostile kernel may leave as "luo-v5": read for inspection, and booted on. Inputs patch a
-// sound handover of three sessions and an FLB (patched_memory.h).
+// sound handover of three sessions and an FLB (patched_memory.h), or are one of real Linux's
+// (sparse_memory.h).
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,7 +28,8 @@ using luo::PatchedMemory;
 
 class Handler : public luo::FileHandler {
  public:
-  absl::string_view compatible() const override { return "fuzz-v1"; }
+  explicit Handler(absl::string_view compatible) : compatible_(compatible) {}
+  absl::string_view compatible() const override { return compatible_; }
   bool CanPreserve(int) override { return false; }
   absl::Status Preserve(luo::FileOpArgs&) override { abort(); }
   void Unpreserve(luo::FileOpArgs&) override { abort(); }
@@ -35,6 +37,9 @@ class Handler : public luo::FileHandler {
     return vmm::ErrnoStatus(EIO, "retrieve");
   }
   void Finish(luo::FileOpArgs&) override {}
+
+ private:
+  const absl::string_view compatible_;
 };
 
 class FlbHandler : public luo::Flb {
@@ -83,13 +88,14 @@ void Boot(luo::Kernel& kernel) {
   if (image.ok()) {
     size_t files = 0;
     for (const luo::SessionImage& session : image->sessions) files += session.files.size();
-    if (files > PatchedMemory::kPages * 63) abort();
+    if (files > kernel.memory.size() / luo::abi::kPageSize * 63) abort();
   }
   absl::StatusOr<std::shared_ptr<LiveUpdate>> live_update =
       LiveUpdate::Boot(&kernel.outgoing, &kernel.incoming);
   if (!live_update.ok()) return;
-  auto handler = std::make_shared<Handler>();
+  auto handler = std::make_shared<Handler>("fuzz-v1");
   if (!(*live_update)->RegisterFileHandler(handler).ok() ||
+      !(*live_update)->RegisterFileHandler(std::make_shared<Handler>("memfd-v2")).ok() ||
       !(*live_update)->RegisterFlb(handler.get(), std::make_shared<FlbHandler>()).ok()) {
     abort();
   }
@@ -102,8 +108,13 @@ void Boot(luo::Kernel& kernel) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const absl::Span<const uint8_t> input(data, size);
+  if (absl::StatusOr<luo::SparseMemory> real = luo::SparseMemory::Parse(input); real.ok()) {
+    luo::BootOn(*real, Boot);
+    return 0;
+  }
   static PatchedMemory memory(Build);
-  memory.Reset(absl::MakeConstSpan(data, size));
+  memory.Reset(input);
   luo::BootOn(memory, handed_over, Boot);
   return 0;
 }

@@ -1,5 +1,5 @@
 // What a hostile kernel may leave as "memfd-v2": read, copied out, retrieved and finished. Inputs
-// patch a sound file of folios of several orders (patched_memory.h).
+// patch a sound file of folios (patched_memory.h), or are one of real Linux's (sparse_memory.h).
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -38,7 +38,7 @@ void Build(PatchedMemory& memory) {
   });
 }
 
-void Boot(luo::Kernel& kernel) {
+void Boot(luo::Kernel& kernel, PhysicalAddress description) {
   const absl::StatusOr<luo::MemfdImage> image = luo::ReadMemfd(kernel.memory, description);
   bool copied = false;
   if (image.ok()) {
@@ -48,7 +48,7 @@ void Boot(luo::Kernel& kernel) {
     struct stat info;
     if (copied &&
         (fstat(file->get(), &info) < 0 || static_cast<uint64_t>(info.st_size) != image->size ||
-         info.st_blocks > static_cast<blkcnt_t>(PatchedMemory::kPages * 8))) {
+         static_cast<uint64_t>(info.st_blocks) > kernel.memory.size() / 512)) {
       abort();
     }
   }
@@ -69,8 +69,15 @@ void Boot(luo::Kernel& kernel) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const absl::Span<const uint8_t> input(data, size);
+  if (absl::StatusOr<luo::SparseMemory> real = luo::SparseMemory::Parse(input); real.ok()) {
+    luo::BootOn(*real, [&real](luo::Kernel& kernel) {
+      Boot(kernel, PhysicalAddress(real->begin().memfd));
+    });
+    return 0;
+  }
   static PatchedMemory memory(Build);
-  memory.Reset(absl::MakeConstSpan(data, size));
-  luo::BootOn(memory, handed_over, Boot);
+  memory.Reset(input);
+  luo::BootOn(memory, handed_over, [](luo::Kernel& kernel) { Boot(kernel, description); });
   return 0;
 }
