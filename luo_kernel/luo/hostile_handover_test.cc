@@ -71,6 +71,36 @@ TEST_F(HostileTest, SessionsOutsideMemoryAreNotBooted) {
   EXPECT_FALSE(Boot().ok());
 }
 
+TEST_F(HostileTest, SessionsThatGoInCirclesAreNotBooted) {
+  Freeze();
+  Put(PhysicalAddress(root_.sessions_pa), abi::BlockHeader{root_.sessions_pa, 2});
+  EXPECT_EQ(Boot().code(), absl::StatusCode::kDataLoss);
+}
+
+class HostileCountTest : public HostileTest, public ::testing::WithParamInterface<uint64_t> {};
+
+TEST_P(HostileCountTest, OfSessionsIsNotBooted) {
+  Freeze();
+  Put(PhysicalAddress(root_.sessions_pa), abi::BlockHeader{0, GetParam()});
+  EXPECT_EQ(Boot().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_P(HostileCountTest, OfFilesIsRefused) {
+  Freeze();
+  Put(PhysicalAddress(session_ser_.file_set.files), abi::BlockHeader{0, GetParam()});
+  session_ser_.file_set.count = GetParam();
+  Put(session_at_, session_ser_);
+  EXPECT_EQ(Boot(), absl::OkStatus());
+  EXPECT_FALSE(machine_.luo().Deserialize().ok());
+}
+
+// None; more than fit of either; numbers that wrap, to 0 and to what is there, when they are
+// multiplied by an entry's size, 80 or 64; all bits.
+INSTANTIATE_TEST_SUITE_P(OverflowAndWrap, HostileCountTest,
+                         ::testing::Values(0, 64, uint64_t{1} << 58, (uint64_t{1} << 58) + 1,
+                                           uint64_t{1} << 60, (uint64_t{1} << 60) + 2,
+                                           ~uint64_t{0}));
+
 TEST_F(HostileTest, FlbsOutsideMemoryAreNotBooted) {
   Freeze();
   root_.flbs_pa = 0x1000;
@@ -104,6 +134,29 @@ TEST_F(HostileTest, TwoSessionsWithOneListOfFilesAreRefused) {
   Put(PhysicalAddress(session_at_.value() + sizeof(session_ser_)), session_ser_);
   EXPECT_EQ(Boot(), absl::OkStatus());
   EXPECT_FALSE(machine_.luo().Deserialize().ok());
+}
+
+TEST_F(HostileTest, FilesThatGoInCirclesAreRefused) {
+  Freeze();
+  const uint64_t files = session_ser_.file_set.files;
+  Put(PhysicalAddress(files), abi::BlockHeader{files, 1});
+  EXPECT_EQ(Boot(), absl::OkStatus());
+  EXPECT_FALSE(machine_.luo().Deserialize().ok());
+}
+
+TEST_F(HostileTest, FilesInTheSessionsBlockAreRefused) {
+  Freeze();
+  session_ser_.file_set = {root_.sessions_pa, 2};
+  Put(session_at_, session_ser_);
+  EXPECT_EQ(Boot(), absl::OkStatus());
+  EXPECT_FALSE(machine_.luo().Deserialize().ok());
+}
+
+TEST_F(HostileTest, AHandlerNobodyHasRefusesAll) {
+  Freeze();
+  Put(PhysicalAddress(session_ser_.file_set.files + sizeof(abi::BlockHeader)),
+      abi::LuoFileSer{.compatible = "fake-v9", .data = 1, .token = 1});
+  EXPECT_EQ(DeserializeErrno(), ENOENT);
 }
 
 TEST_F(HostileTest, ANameWithoutEndIsCut) {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -124,6 +125,44 @@ TEST_F(OrchestratorTest, AFailedFreezeIsUndone) {
   EXPECT_THAT(log_.lines, ElementsAre("prepare a", "prepare b", "prepare c", "freeze a", "freeze b",
                                       "cancel c 3", "cancel b 2", "cancel a 101"));
   EXPECT_EQ(orchestrator_.state(), State::kNormal);
+}
+
+// Each call on the way to the kexec fails once: whoever had prepared is told in reverse order, with
+// the payload it has by then, nobody else is, and the next attempt succeeds.
+TEST_F(OrchestratorTest, EveryFailureIsUndone) {
+  const std::vector<std::string> names = {"a", "b", "c"};
+  for (int fail_at = 0; fail_at < 6; ++fail_at) {
+    SCOPED_TRACE(fail_at);
+    log_ = Log{.fail_at = fail_at};
+    EXPECT_FALSE(orchestrator_.Prepare().ok() && orchestrator_.Freeze().ok());
+    EXPECT_EQ(orchestrator_.state(), State::kNormal);
+    std::vector<std::string> wanted;
+    for (int i = 0; i <= fail_at; ++i) {
+      wanted.push_back(absl::StrCat(i < 3 ? "prepare " : "freeze ", names[i % 3]));
+    }
+    const int prepared = std::min(fail_at, 3), frozen = std::max(0, fail_at - 3);
+    for (int i = prepared - 1; i >= 0; --i) {
+      wanted.push_back(absl::StrCat("cancel ", names[i], " ", i + 1 + (i < frozen ? 100 : 0)));
+    }
+    EXPECT_EQ(log_.lines, wanted);
+    log_ = Log{};
+    EXPECT_TRUE(orchestrator_.Prepare().ok() && orchestrator_.Freeze().ok());
+    EXPECT_EQ(orchestrator_.Cancel(), absl::OkStatus());
+  }
+}
+
+// In the new kernel: each is asked until it succeeds, and none twice.
+TEST_F(OrchestratorTest, EveryFailedFinishIsTakenUpAgain) {
+  for (int fail_at = 0; fail_at < 3; ++fail_at) {
+    SCOPED_TRACE(fail_at);
+    ASSERT_EQ(orchestrator_.Update({{"a", 1}, {"b", 2}, {"c", 3}}), absl::OkStatus());
+    log_ = Log{.fail_at = fail_at};
+    EXPECT_EQ(StatusErrno(orchestrator_.Finish()), EIO);
+    EXPECT_EQ(orchestrator_.state(), State::kUpdated);
+    EXPECT_EQ(orchestrator_.Finish(), absl::OkStatus());
+    EXPECT_EQ(orchestrator_.state(), State::kNormal);
+    EXPECT_EQ(log_.lines.size(), 4u);
+  }
 }
 
 TEST_F(OrchestratorTest, AFailedFinishGoesOnWhereItWas) {

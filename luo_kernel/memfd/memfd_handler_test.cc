@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -328,8 +329,13 @@ class CopyOutTest : public MemfdHandlerTest {
       return data->value();
     });
   }
+  // What `write` returns is the data of token 1; what `write_second` does, given that, of token 2.
   template <typename Write>
   void Replace(Write write) {
+    Replace(write, nullptr);
+  }
+  template <typename Write, typename WriteSecond>
+  void Replace(Write write, WriteSecond write_second) {
     session_.reset();
     ASSERT_EQ(machine_.outgoing().RemoveSubtree(machine_.outgoing().FindSubtree("LUO")->address),
               absl::OkStatus());
@@ -337,6 +343,10 @@ class CopyOutTest : public MemfdHandlerTest {
     LuoImage image;
     image.number = 1;
     image.sessions = {{"s", {{abi::kMemfdCompatible, data, 1}}}};
+    if constexpr (!std::is_null_pointer_v<WriteSecond>) {
+      image.sessions[0].files.push_back(
+          {abi::kMemfdCompatible, write_second(machine_.outgoing(), data), 2});
+    }
     ASSERT_EQ(WriteLuoV5(machine_.outgoing(), image), absl::OkStatus());
     ASSERT_EQ(machine_.Boot(machine_.outgoing().data()), absl::OkStatus());
     Retrieve();
@@ -370,6 +380,21 @@ TEST_F(CopyOutTest, FoliosThatAreNotPreservedAreAnError) {
   });
   EXPECT_EQ(StatusErrno(session_->RetrieveFd(1).status()), EIO);
   EXPECT_EQ(StatusErrno(session_->RetrieveFd(1).status()), EIO);
+  EXPECT_EQ(session_->Finish(), absl::OkStatus());
+}
+
+TEST_F(CopyOutTest, AFolioOfTwoFilesIsRetrievedOnce) {
+  Replace(
+      [](OutgoingHandover& outgoing) {
+        const PhysicalAddress shared = *outgoing.AllocatePreserved(4096);
+        return WriteMemfdSer(outgoing, 0, 4096, 0, {{shared, 3, 0}})->value();
+      },
+      [](OutgoingHandover& outgoing, uint64_t first) {
+        const MemfdImage image = *ReadMemfd(outgoing.memory(), PhysicalAddress(first));
+        return WriteMemfdSer(outgoing, 0, 4096, 0, image.folios)->value();
+      });
+  EXPECT_TRUE(session_->RetrieveFd(1).ok());
+  EXPECT_EQ(StatusErrno(session_->RetrieveFd(2).status()), EIO);
   EXPECT_EQ(session_->Finish(), absl::OkStatus());
 }
 
