@@ -2,9 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <string>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "luo_kernel/inspect/json.h"
 #include "luo_kernel/inspect/test_handover.h"
 #include "luo_kernel/inspect/text.h"
@@ -26,13 +31,38 @@ TEST(TextTest, ShowsEverythingInLinesThatFit) {
   const std::string text = Text(SampleReport(), {});
   for (const char* part :
        {"vmcore, Linux 7.3.test, 512 KiB of memory", "kho-v4", "left by Linux 7.3.old for kexec 5",
-        "luo-v5", "live update 3", "3 sessions, 4 files, 1 FLBs", "\"a\"  2 files, 12.0 KiB",
+        "luo-v5", "live update 3", "3 sessions, 4 files, 1 FLB\n", "\"a\"  2 files, 12.0 KiB",
         "1 × 8 KiB + 2 × 4 KiB", "at 7", "sealed shrink,grow", "other-v1", "data 0x4d",
         "FLB flb-v1: 4 files, data 0x63", "nothing is wrong with it", "█"}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
   EXPECT_THAT(text, Not(HasSubstr("\033")));
   EXPECT_THAT(text, Not(HasSubstr("in no file below")));
+}
+
+// Columns, of text in UTF-8.
+size_t ColumnsOf(absl::string_view line) {
+  return std::count_if(line.begin(), line.end(), [](char c) { return (c & 0xc0) != 0x80; });
+}
+
+TEST(TextTest, LongProblemsAndNotesAreWrapped) {
+  Report report = SampleReport();
+  report.handovers[0].origin = "found in memory, the latest, goes out";
+  std::string words;
+  for (int i = 0; i < 60; ++i)
+    absl::StrAppend(&words, i == 0 ? "" : " ", std::string(i % 9, 'w'), i);
+  report.handovers[0].problems.Add(words);
+  report.notes.push_back(words);
+  const std::string text = Text(report, {});
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    EXPECT_LE(ColumnsOf(line), 80u) << line;
+  }
+  std::string unwrapped = absl::StrReplaceAll(text, {{"\n      ", " "}, {"\n    ", " "}});
+  EXPECT_THAT(unwrapped, HasSubstr("  - " + words + "\n"));
+  EXPECT_THAT(unwrapped, HasSubstr("note: " + words + "\n"));
+  // A word that is longer than a line stays whole.
+  report.notes = {std::string(100, 'x') + " y"};
+  EXPECT_THAT(Text(report, {}), HasSubstr("note: " + std::string(100, 'x') + "\n      y\n"));
 }
 
 TEST(TextTest, ColoursOnlyWhenAsked) {

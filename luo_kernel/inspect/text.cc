@@ -9,10 +9,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 
 namespace luo {
 namespace {
 
+// What a terminal has at least.
+constexpr size_t kColumns = 80;
 constexpr int kBarColumns = 40;
 constexpr size_t kSomeSessions = 20;
 constexpr size_t kSomeFiles = 8;
@@ -23,6 +26,35 @@ constexpr char kRed[] = "\033[31m";
 constexpr char kCyan[] = "\033[36m";
 constexpr char kDim[] = "\033[2m";
 constexpr char kEnd[] = "\033[0m";
+
+// Columns that UTF-8 takes.
+size_t ColumnsOf(absl::string_view text) {
+  return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; });
+}
+
+// `text` in lines of kColumns, of which the first begins at `indent` already, the others with as
+// many spaces. Words are kept whole.
+std::string Wrapped(absl::string_view text, size_t indent) {
+  std::string wrapped;
+  size_t column = indent;
+  for (const absl::string_view word : absl::StrSplit(text, ' ')) {
+    if (!wrapped.empty() && column + 1 + ColumnsOf(word) > kColumns) {
+      absl::StrAppend(&wrapped, "\n", std::string(indent, ' '));
+      column = indent;
+    } else if (!wrapped.empty()) {
+      wrapped += ' ';
+      ++column;
+    }
+    absl::StrAppend(&wrapped, word);
+    column += ColumnsOf(word);
+  }
+  return wrapped;
+}
+
+// "1 file", "2 files".
+std::string Count(uint64_t count, absl::string_view what) {
+  return absl::StrCat(count, " ", what, count == 1 ? "" : "s");
+}
 
 // A bar of `part` of `whole`, in eighths of a column; what is there at all is seen.
 std::string Bar(uint64_t part, uint64_t whole) {
@@ -71,7 +103,9 @@ class Writer {
     absl::StrAppend(&text_, "\n");
     if (report_.handovers.empty()) absl::StrAppend(&text_, "no handover found\n");
     for (const HandoverReport& handover : report_.handovers) WriteHandover(handover);
-    for (const std::string& note : report_.notes) absl::StrAppend(&text_, "note: ", note, "\n");
+    for (const std::string& note : report_.notes) {
+      absl::StrAppend(&text_, "note: ", Wrapped(note, 6), "\n");
+    }
     return std::move(text_);
   }
 
@@ -91,7 +125,7 @@ class Writer {
         Colored(kDim, absl::StrCat("(", handover.origin, ")")), ": ",
         handover.compatible.empty() ? "unreadable" : absl::CHexEscape(handover.compatible));
     if (handover.kexec.has_value()) {
-      absl::StrAppend(&text_, ", left by Linux ",
+      absl::StrAppend(&text_, "\n  left by Linux ",
                       absl::CHexEscape(handover.kexec->previous_release), " for kexec ",
                       handover.kexec->count, " since power-on");
     }
@@ -118,7 +152,7 @@ class Writer {
                                  : 0;
     absl::StrAppendFormat(&text_, "  preserved %s", HumanBytes(handover.preserved_bytes));
     if (unknown != 0) {
-      absl::StrAppendFormat(&text_, ", of which %s are in no file below", HumanBytes(unknown));
+      absl::StrAppendFormat(&text_, ", %s of it in no file below", HumanBytes(unknown));
     }
     absl::StrAppendFormat(&text_, "; its map takes %s\n", HumanBytes(handover.map_pages * 4096));
     uint64_t most = 0;
@@ -133,9 +167,11 @@ class Writer {
   void WriteLuo(const LuoReport& luo) {
     uint64_t files = 0;
     for (const SessionReport& session : luo.sessions) files += session.files.size();
-    absl::StrAppendFormat(&text_, "  %s, live update %d: %d sessions, %d files, %d FLBs\n",
-                          Colored(kBold, absl::CHexEscape(luo.compatible)), luo.number,
-                          luo.sessions.size(), files, luo.flbs.size());
+    absl::StrAppend(&text_, "  ", Colored(kBold, absl::CHexEscape(luo.compatible)));
+    // It is lost where the handover was salvaged.
+    if (luo.number != 0) absl::StrAppend(&text_, ", live update ", luo.number);
+    absl::StrAppend(&text_, ": ", Count(luo.sessions.size(), "session"), ", ", Count(files, "file"),
+                    ", ", Count(luo.flbs.size(), "FLB"), "\n");
     if (luo.sessions_address == 0) {
       absl::StrAppend(&text_,
                       "    no session is written down: the kernel does that in reboot(KEXEC)\n");
@@ -150,8 +186,8 @@ class Writer {
       WriteSession(session);
     }
     for (const FlbReport& flb : luo.flbs) {
-      absl::StrAppendFormat(&text_, "    FLB %s: %d files, data %#x\n", absl::CHexEscape(flb.name),
-                            flb.file_count, flb.data);
+      absl::StrAppendFormat(&text_, "    FLB %s: %s, data %#x\n", absl::CHexEscape(flb.name),
+                            Count(flb.file_count, "file"), flb.data);
     }
   }
 
@@ -159,9 +195,9 @@ class Writer {
     uint64_t bytes = 0;
     for (const FileReport& file : session.files)
       bytes += file.memfd.has_value() ? file.memfd->size : 0;
-    absl::StrAppendFormat(&text_, "    %s  %d files, %s\n",
+    absl::StrAppendFormat(&text_, "    %s  %s, %s\n",
                           Colored(kBold, absl::StrCat("\"", absl::CHexEscape(session.name), "\"")),
-                          session.files.size(), HumanBytes(bytes));
+                          Count(session.files.size(), "file"), HumanBytes(bytes));
     size_t left = options_.all ? session.files.size() : kSomeFiles;
     for (const FileReport& file : session.files) {
       if (left-- == 0) {
@@ -184,9 +220,18 @@ class Writer {
   }
 
   void WriteMemfd(const MemfdReport& memfd) {
-    absl::StrAppendFormat(&text_, " %9s  %s", HumanBytes(memfd.size), Folios(memfd.FoliosBySize()));
-    if (memfd.position != 0) absl::StrAppend(&text_, "  at ", memfd.position);
-    if (memfd.seals != 0) absl::StrAppend(&text_, "  sealed ", Seals(memfd.seals));
+    absl::StrAppendFormat(&text_, " %9s", HumanBytes(memfd.size));
+    std::vector<std::string> parts = {Folios(memfd.FoliosBySize())};
+    if (memfd.position != 0) parts.push_back(absl::StrCat("at ", memfd.position));
+    if (memfd.seals != 0) parts.push_back(absl::StrCat("sealed ", Seals(memfd.seals)));
+    // Behind the token or address, the handler and the size.
+    constexpr size_t kIndent = 26;
+    size_t column = 46;
+    for (const std::string& part : parts) {
+      const bool fits = column + 2 + ColumnsOf(part) <= kColumns;
+      absl::StrAppend(&text_, fits ? "  " : "\n" + std::string(kIndent, ' '), part);
+      column = (fits ? column + 2 : kIndent) + ColumnsOf(part);
+    }
     absl::StrAppend(&text_, "\n");
   }
 
@@ -194,8 +239,8 @@ class Writer {
     if (memfds.empty()) return;
     uint64_t bytes = 0;
     for (const MemfdReport& memfd : memfds) bytes += memfd.size;
-    absl::StrAppendFormat(&text_, "    %s  %d memfds, %s\n", Colored(kBold, "in some session"),
-                          memfds.size(), HumanBytes(bytes));
+    absl::StrAppendFormat(&text_, "    %s  %s, %s\n", Colored(kBold, "in some session"),
+                          Count(memfds.size(), "memfd"), HumanBytes(bytes));
     size_t left = options_.all ? memfds.size() : kSomeFiles;
     for (const MemfdReport& memfd : memfds) {
       if (left-- == 0) {
@@ -216,7 +261,7 @@ class Writer {
     absl::StrAppend(&text_, "  ", Colored(kRed, absl::StrCat("wrong with it: ", count)), "\n");
     const size_t shown = options_.all ? problems.kept().size() : kSomeProblems;
     for (size_t i = 0; i < std::min(shown, problems.kept().size()); ++i) {
-      absl::StrAppend(&text_, "  - ", Colored(kRed, problems.kept()[i]), "\n");
+      absl::StrAppend(&text_, "  - ", Colored(kRed, Wrapped(problems.kept()[i], 4)), "\n");
     }
     if (count > shown) absl::StrAppend(&text_, "  - … and ", count - shown, " more\n");
   }

@@ -40,7 +40,7 @@ class InspectTest : public ::testing::Test {
 TEST_F(InspectTest, ShowsAnImageForPeople) {
   const std::string text = Show({.image = image_});
   EXPECT_THAT(text, HasSubstr("Linux 7.3.test"));
-  EXPECT_THAT(text, HasSubstr("3 sessions, 4 files, 1 FLBs"));
+  EXPECT_THAT(text, HasSubstr("3 sessions, 4 files, 1 FLB\n"));
 }
 
 TEST_F(InspectTest, ShowsAnImageForProgramsAndSavesContents) {

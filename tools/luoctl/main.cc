@@ -43,27 +43,28 @@ int main(int argc, char** argv) {
   vmm::InspectOptions inspection;
   CLI::App* inspect = app.add_subcommand("inspect", "what a kernel hands over to the next");
   inspect->add_option("image,--image", inspection.image,
-                      "a machine's memory: an ELF core, as QEMU's dump-guest-memory\n"
-                      "and kdump's /proc/vmcore are (default: the running kernel's)");
+                      "a machine's memory: an ELF core, as QEMU's\n"
+                      "dump-guest-memory and kdump's /proc/vmcore are\n"
+                      "(default: the running kernel's)");
   inspect
       ->add_option("--hosted", inspection.hosted,
                    "the socket of a hosted instance\n(luo-emulate --socket)")
       ->excludes("--image");
   inspect->add_option("--fdt", inspection.fdt,
-                      "physical address of KHO's device tree, in hexadecimal\n"
-                      "(default: all of memory is searched for it)");
+                      "physical address of KHO's device tree, in\n"
+                      "hexadecimal (default: all memory is searched)");
   inspect->add_option("--extract", inspection.extract,
-                      "a folder to write the contents of preserved memfds to");
+                      "a folder for the contents of preserved memfds");
   inspect->add_flag("--salvage", inspection.salvage,
-                    "search for what is left of a handover that a kernel has\nread, too");
+                    "search for what is left of a handover that a\nkernel has read, too");
   inspect->add_flag("--json", inspection.json, "for programs");
   inspect->add_flag("--all", inspection.all, "every session and file, not only the first");
   inspect->footer(
       "  luoctl inspect                                the running kernel, as root\n"
       "  luoctl inspect /proc/vmcore                   in a crash kernel: what was lost\n"
       "  luoctl inspect vmcore --extract /var/tmp/out  the files' contents, too\n"
-      "Exit code 0 where something was shown, whatever is wrong with it; 1 where nothing\n"
-      "could be; 2 for wrong usage.");
+      "Exit code 0 where something was shown, whatever is wrong with it; 1 where\n"
+      "nothing could be; 2 for wrong usage.");
 
   try {
     app.parse(argc, argv);
