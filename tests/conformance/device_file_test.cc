@@ -489,6 +489,25 @@ TEST_F(DeviceFileTest, APreservedFileKeepsItsSizeInEveryWay) {
   EXPECT_EQ(ftruncate(empty.get(), kPage), 0);
 }
 
+// What user space cannot do: luo_kernel/hosted/README.md, "Limits".
+TEST_F(DeviceFileTest, AWriteThatGrowsAPreservedFileIsRefusedByLinuxOnly) {
+  UniqueFd session = Session("vm"), memfd = Memfd(kPage);
+  ASSERT_EQ(Preserve(session.get(), memfd.get(), 1), 0);
+  struct stat info;
+  ASSERT_EQ(fstat(session.get(), &info), 0);
+  const bool hosted = S_ISFIFO(info.st_mode);
+  EXPECT_EQ(pwrite(memfd.get(), "x", 1, kPage - 1), 1);
+  if (hosted) {
+    // The next freeze fails: tests/hosted/luo_emulate_test.cc, AFailedFreezeIsUndone.
+    EXPECT_EQ(pwrite(memfd.get(), "x", 1, kPage), 1);
+  } else {
+    EXPECT_EQ(pwrite(memfd.get(), "x", 1, kPage), -1);
+    EXPECT_EQ(errno, EPERM);
+  }
+  session.Reset();
+  EXPECT_EQ(pwrite(memfd.get(), "x", 1, 2 * kPage), 1);
+}
+
 TEST_F(DeviceFileTest, ASessionsLinkSaysItsName) {
   UniqueFd session = Session("vm-web1");
   char link[128] = {};

@@ -30,6 +30,9 @@ constexpr char kDescription[] =
     "  luo-emulate --kexec                  inside an instance: kexec now";
 
 constexpr char kFooter[] =
+    "What is not as in Linux: a write past the end of a preserved memfd is not refused; the next\n"
+    "reboot(KEXEC) is instead, with EPERM. Programs need no privileges. More is in\n"
+    "luo_kernel/hosted/README.md, \"Limits\".\n"
     "The environment of programs: LUO_GENERATION (kexecs so far), LUO_CMDLINE (the command line\n"
     "that kexec_file_load() was given).\n"
     "Exit code: that of the last boot's program, 128 and the signal that killed it, or 125 where\n"
