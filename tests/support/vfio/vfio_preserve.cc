@@ -1,6 +1,6 @@
 // Tries to preserve a device in some state, and says what the kernel says.
 //
-//   vfio_preserve ADDRESS open|bound|attached [WORDS]
+//   vfio_preserve ADDRESS open|bound|attached|pasid|nesting-parent|nested [WORDS]
 //
 // WORDS are more words of the command line of a next kernel, which is loaded before. Prints
 // "preserved" and exits with 0 where it works, after everything was undone; else with 1 and the
@@ -18,6 +18,7 @@
 #include "luo_kernel/client/kernel_live_update.h"
 #include "tests/support/vfio/device_setup.h"
 #include "tests/support/vfio/dma_arena.h"
+#include "tests/support/vfio/unusual_tables.h"
 
 namespace vmm {
 namespace {
@@ -41,7 +42,11 @@ absl::Status Run(int argc, char** argv) {
     return Preserve(device);
   }
   ASSIGN_OR_RETURN(const DmaArena arena, DmaArena::Create(1 << 20));
-  ASSIGN_OR_RETURN(const DrivenDevice driven, Drive(std::move(device), arena));
+  auto drive = Drive;
+  if (state == "pasid") drive = DriveWithPasid;
+  if (state == "nesting-parent") drive = DriveByNestingParent;
+  if (state == "nested") drive = DriveNested;
+  ASSIGN_OR_RETURN(const DrivenDevice driven, drive(std::move(device), arena));
   RETURN_IF_ERROR(Preserve(driven.device));
   // Undone: so it can be done again.
   return Preserve(driven.device);
@@ -52,7 +57,7 @@ absl::Status Run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    fprintf(stderr, "usage: vfio_preserve ADDRESS open|bound|attached [WORDS]\n");
+    fprintf(stderr, "usage: vfio_preserve ADDRESS STATE [WORDS]\n");
     return 2;
   }
   const absl::Status status = vmm::Run(argc, argv);

@@ -1,0 +1,26 @@
+#!/bin/sh
+# What cannot be preserved for the way in which it is attached, or for what the IOMMU does for it. Parameters: `states`, of
+# vfio_preserve, with commas between; `refusal`, what the kernel's log says of each, with _ for a space; and `errno`, its
+# number. `pretend`, for the debug kernel: see luo_kernel/linux/tests/unusual-hardware.patch.
+. /lib/e2e.sh
+
+nic=$(basename "$(dirname "$(grep -l 0x10d3 /sys/bus/pci/devices/*/device)")")
+refusal=$(parameter refusal none | tr _ ' ')
+pretend=$(tr ' ' '\n' </proc/cmdline | sed -n 's/^pretend=//p')
+if [ -n "$pretend" ]; then step "pretended: $pretend"; fi
+
+for state in $(parameter states none | tr , ' '); do
+  step "$state"
+  dmesg -c >/dev/null
+  if text=$(vfio_preserve "$nic" "$state"); then fail "the kernel preserves it"; fi
+  echo "$text"
+  text=$(dmesg | grep 'liveupdate: ')
+  echo "$text"
+  expect_equal "what the kernel says of $nic $state" "${text#*liveupdate: }" "refused: $refusal (-$(parameter errno none))"
+done
+# Page requests stay on for good.
+if [ "$pretend" != pri ]; then
+  step "and as usual"
+  expect_match "$(vfio_preserve "$nic" attached)" '^preserved'
+fi
+expect_no_faults

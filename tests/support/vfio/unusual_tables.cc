@@ -1,0 +1,79 @@
+#include "tests/support/vfio/unusual_tables.h"
+
+#include <errno.h>
+#include <linux/iommufd.h>
+#include <linux/vfio.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+
+#include <utility>
+
+#include "base/status.h"
+#include "devices/vfio/iommu_fd.h"
+
+namespace vmm {
+namespace {
+
+constexpr uint32_t kPasid = 5;
+
+// A page table in `parent`, an Ioas or a Hwpt, with IOMMU_HWPT_ALLOC_* in `flags`. It goes with the
+// context.
+absl::StatusOr<uint32_t> AllocateTable(const IommuFd& iommu, uint32_t device, uint32_t parent,
+                                       uint32_t flags, const iommu_hwpt_vtd_s1* nested = nullptr) {
+  iommu_hwpt_alloc request = {
+      .size = sizeof(request), .flags = flags, .dev_id = device, .pt_id = parent};
+  if (nested != nullptr) {
+    request.data_type = IOMMU_HWPT_DATA_VTD_S1;
+    request.data_len = sizeof(*nested);
+    request.data_uptr = reinterpret_cast<uintptr_t>(nested);
+  }
+  if (ioctl(iommu.fd(), IOMMU_HWPT_ALLOC, &request) < 0) {
+    return ErrnoStatus(errno, "allocate a page table");
+  }
+  return request.out_hwpt_id;
+}
+
+absl::Status Attach(const VfioDevice& device, uint32_t table, uint32_t flags, uint32_t pasid) {
+  vfio_device_attach_iommufd_pt request = {
+      .argsz = sizeof(request), .flags = flags, .pt_id = table, .pasid = pasid};
+  if (ioctl(device.fd(), VFIO_DEVICE_ATTACH_IOMMUFD_PT, &request) < 0) {
+    return ErrnoStatus(errno, "attach");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<DrivenDevice> DriveWithPasid(VfioDevice device, const DmaArena& arena) {
+  ASSIGN_OR_RETURN(DrivenDevice driven, Drive(std::move(device), arena));
+  ASSIGN_OR_RETURN(const uint32_t table, AllocateTable(driven.iommu, driven.device.id(),
+                                                       driven.ioas.id(), IOMMU_HWPT_ALLOC_PASID));
+  // Both attachments must be to tables that were made for PASIDs.
+  RETURN_IF_ERROR(Attach(driven.device, table, 0, 0));
+  RETURN_IF_ERROR(Attach(driven.device, table, VFIO_DEVICE_ATTACH_PASID, kPasid));
+  return driven;
+}
+
+absl::StatusOr<DrivenDevice> DriveByNestingParent(VfioDevice device, const DmaArena& arena) {
+  ASSIGN_OR_RETURN(DrivenDevice driven, Drive(std::move(device), arena));
+  ASSIGN_OR_RETURN(const uint32_t table,
+                   AllocateTable(driven.iommu, driven.device.id(), driven.ioas.id(),
+                                 IOMMU_HWPT_ALLOC_NEST_PARENT));
+  RETURN_IF_ERROR(Attach(driven.device, table, 0, 0));
+  return driven;
+}
+
+absl::StatusOr<DrivenDevice> DriveNested(VfioDevice device, const DmaArena& arena) {
+  ASSIGN_OR_RETURN(DrivenDevice driven, Drive(std::move(device), arena));
+  ASSIGN_OR_RETURN(const uint32_t parent,
+                   AllocateTable(driven.iommu, driven.device.id(), driven.ioas.id(),
+                                 IOMMU_HWPT_ALLOC_NEST_PARENT));
+  // An empty page, in a table of four levels.
+  const iommu_hwpt_vtd_s1 nested = {.pgtbl_addr = arena.Iova(0), .addr_width = 48};
+  ASSIGN_OR_RETURN(const uint32_t table,
+                   AllocateTable(driven.iommu, driven.device.id(), parent, 0, &nested));
+  RETURN_IF_ERROR(Attach(driven.device, table, 0, 0));
+  return driven;
+}
+
+}  // namespace vmm
