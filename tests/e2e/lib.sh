@@ -136,6 +136,10 @@ parameter() {
   echo "${value:-$2}"
 }
 
+# For vfio_nic.
+FRAMES_PER_SECOND=$(parameter frames_per_second 1000)
+export FRAMES_PER_SECOND
+
 # wait_until SECONDS WHAT COMMAND...: repeats COMMAND, silently, until it succeeds.
 wait_until() {
   until_deadline=$(($(cut -d. -f1 /proc/uptime) + $1))

@@ -1,7 +1,7 @@
 // Runs the test host with a network that sends numbered frames to its NIC, and looks into its
 // memory from outside.
 //
-//   frame_source COMMAND ARGUMENT...
+//   frame_source [--frames-per-second N] COMMAND ARGUMENT...
 //
 // In ARGUMENTs these stand for what this program makes:
 //   {fd}        the descriptor of a datagram socket, for -netdev dgram,local.type=fd,local.str={fd}
@@ -9,12 +9,12 @@
 //   {share}     a folder, for tools/test_host/run --share {share}
 //   {disk0}, {disk1}   disk images of 32 MiB; see disk_pattern.h
 //
-// Frames go out 1000 times a second as long as COMMAND runs; one for which the emulator has no room
-// is skipped, and the next one says so. Meanwhile, once the driver has written SHARE/vfio.places,
-// this program reads by the emulator's monitor, some ten times a second: the controller's head
-// register, and, in the physical memory of the emulated machine, whether the descriptor before it
-// is done and which frame lies in its buffer. That needs nothing of the machine's own software: it
-// is seen while one kernel is shut down and the next one boots.
+// Frames go out 1000 (or N) times a second as long as COMMAND runs; one for which the emulator has
+// no room is skipped, and the next one says so. Meanwhile, once the driver has written
+// SHARE/vfio.places, this program reads by the emulator's monitor, some ten times a second: the
+// controller's head register, and, in the physical memory of the emulated machine, whether the
+// descriptor before it is done and which frame lies in its buffer. That needs nothing of the
+// machine's own software: it is seen while one kernel is shut down and the next one boots.
 //
 // Exits with COMMAND's code; where that is 0, with 1 if for any kexec (from SHARE/vfio.began.N to
 // SHARE/vfio.ended.N) these samples do not show DMA going on all through it; or if they do, where
@@ -42,6 +42,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
@@ -53,11 +54,11 @@ namespace vmm {
 namespace {
 
 constexpr uint64_t kNsPerMs = 1'000'000;
-constexpr uint64_t kFrameIntervalNs = kNsPerMs;
+constexpr uint64_t kNsPerSecond = 1000 * kNsPerMs;
 constexpr uint64_t kPageSize = 4096;
 // More frames than the socket holds (its buffer is full with some 280) and than a busy machine
 // keeps from the emulator before it takes a look; a NIC that stopped is that far behind after half
-// a second.
+// a second, at 1000 a second.
 constexpr uint64_t kFarBehind = 500;
 
 uint64_t RealTimeNs() {
@@ -66,6 +67,7 @@ uint64_t RealTimeNs() {
   return now.tv_sec * uint64_t{1'000'000'000} + now.tv_nsec;
 }
 
+uint64_t g_frame_interval_ns = kNsPerMs;
 std::atomic<bool> g_stop = false;
 // The number of the last frame that was sent, or could not be.
 std::atomic<uint64_t> g_last_number = 0;
@@ -82,7 +84,7 @@ void SendFrames(int socket) {
       continue;
     }
     // After a pause of the whole machine: not all of them at once.
-    next = now - next > 100 * kNsPerMs ? now : next + kFrameIntervalNs;
+    next = now - next > 100 * kNsPerMs ? now : next + g_frame_interval_ns;
     const Frame frame = MakeFrame(number, now, skipped);
     if (send(socket, &frame, sizeof(frame), MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof(frame))
       ++skipped;
@@ -271,7 +273,8 @@ bool Judge(const std::string& share) {
   }
 }
 
-int Run(int argc, char** argv) {
+// argv[first] is COMMAND.
+int Run(int first, int argc, char** argv) {
   const char* const base = getenv("TEST_TMPDIR");
   std::string folder = absl::StrCat(base == nullptr ? "/tmp" : base, "/frame-source.XXXXXX");
   if (mkdtemp(folder.data()) == nullptr) {
@@ -305,7 +308,7 @@ int Run(int argc, char** argv) {
   UniqueFd theirs(ends[1]);
   fcntl(ours.get(), F_SETFD, FD_CLOEXEC);
   std::vector<std::string> arguments;
-  for (int i = 1; i < argc; ++i) {
+  for (int i = first; i < argc; ++i) {
     arguments.push_back(absl::StrReplaceAll(argv[i], {{"{fd}", absl::StrCat(theirs.get())},
                                                       {"{monitor}", monitor},
                                                       {"{share}", share},
@@ -342,9 +345,16 @@ int Run(int argc, char** argv) {
 }  // namespace vmm
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    fprintf(stderr, "usage: frame_source COMMAND ARGUMENT...\n");
+  int first = 1;
+  uint64_t rate = 1000;
+  if (argc > 2 && strcmp(argv[1], "--frames-per-second") == 0) {
+    if (!absl::SimpleAtoi(argv[2], &rate)) rate = 0;
+    first = 3;
+  }
+  if (argc <= first || rate == 0) {
+    fprintf(stderr, "usage: frame_source [--frames-per-second N] COMMAND ARGUMENT...\n");
     return 2;
   }
-  return vmm::Run(argc, argv);
+  vmm::g_frame_interval_ns = vmm::kNsPerSecond / rate;
+  return vmm::Run(first, argc, argv);
 }

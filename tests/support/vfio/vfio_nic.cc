@@ -3,9 +3,10 @@
 //   vfio_nic MODEL UPDATES [HOW]
 //
 // MODEL is e1000e or igb. Run it after power-on and after each kexec, with the generation's number
-// in $GENERATION: it receives for a while, preserves the NIC and its ring, and replaces the kernel,
-// until there were UPDATES of them; then it exits with 0. It exits with 1, and one line of why, as
-// soon as one of these does not hold:
+// in $GENERATION (and how many frames are sent a second in $FRAMES_PER_SECOND, if not 1000): it
+// receives for a while, preserves the NIC and its ring, and replaces the kernel, until there were
+// UPDATES of them; then it exits with 0. It exits with 1, and one line of why, as soon as one of
+// these does not hold:
 //   - no frame that was sent is missing, from one second after the start to the end;
 //   - frames landed in memory while there was no kernel to run this program, at least half of those
 //     that were sent then;
@@ -69,7 +70,6 @@ constexpr uint64_t kArenaToken = 1;
 constexpr uint64_t kStateToken = 2;
 constexpr uint64_t kNicToken = 0x100;
 constexpr uint64_t kNsPerMs = 1'000'000;
-constexpr uint64_t kFramesPerSecond = 1000;
 // A bare kexec costs 12.
 constexpr uint64_t kManagedKbSlack = 32;
 constexpr uint64_t kEduToken = 0x101;
@@ -140,6 +140,13 @@ absl::Status TellPlaces(PciAddress address, const Nic& nic, const DmaArena& aren
 absl::StatusOr<MappedRegion> MapRegisters(const VfioDevice& device) {
   ASSIGN_OR_RETURN(const VfioRegion bar, device.Region(0));
   return bar.Map(0, bar.size());
+}
+
+// As many as frame_source was told to send.
+uint64_t FramesPerSecond() {
+  const char* const text = getenv("FRAMES_PER_SECOND");
+  uint64_t rate;
+  return text != nullptr && absl::SimpleAtoi(text, &rate) ? rate : 1000;
 }
 
 absl::StatusOr<PciAddress> FindNic(NicModel model) {
@@ -270,7 +277,7 @@ absl::Status ExpectFramesOfTheKexec(int generation, const Nic& nic, uint64_t now
   const uint64_t ms = (now - began) / kNsPerMs;
   printf("vfio_nic: kexec %d took %lu ms, frames sent and landed in it: %lu (in the ring: %u)\n",
          generation, ms, within, waiting);
-  if ((within < ms * kFramesPerSecond / 1000 / 2) == stopped) return absl::OkStatus();
+  if ((within < ms * FramesPerSecond() / 1000 / 2) == stopped) return absl::OkStatus();
   if (stopped) return absl::InternalError("reception did not end with the kexec");
   return absl::DataLossError("fewer than half of the frames of the kexec landed in memory");
 }
