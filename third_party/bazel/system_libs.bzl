@@ -86,6 +86,8 @@ kernel_headers = repository_rule(
 def _made_files_impl(ctx):
     # Kept in the cache folder, so this takes long once at the most; tools/test makes it beforehand, with progress.
     command = [ctx.path(ctx.attr.tool)]
+    for fragment in ctx.attr.fragments:
+        command += ["--fragment", ctx.path(fragment)]
     for patch in ctx.attr.patches:
         command += ["--patch", ctx.path(patch)]
     result = ctx.execute(command, timeout = 7200, quiet = False)
@@ -96,10 +98,16 @@ def _made_files_impl(ctx):
         ctx.symlink(made.get_child(name), name)
     ctx.file("BUILD.bazel", 'exports_files(%s, visibility = ["//visibility:public"])\n' % repr(ctx.attr.files))
 
-# Files of a folder that `tool` makes outside the checkout and prints: kernels; each patch is a `--patch` of the tool.
+# Files of a folder that `tool` makes outside the checkout and prints: kernels; each fragment is a `--fragment` of the tool,
+# each patch a `--patch`.
 made_files = repository_rule(
     implementation = _made_files_impl,
-    attrs = {"tool": attr.label(), "files": attr.string_list(), "patches": attr.label_list()},
+    attrs = {
+        "tool": attr.label(),
+        "files": attr.string_list(),
+        "fragments": attr.label_list(),
+        "patches": attr.label_list(),
+    },
     environ = ["HOME", "VMM_CACHE", "XDG_CACHE_HOME"],
     local = True,
 )
