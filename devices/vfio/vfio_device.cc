@@ -50,7 +50,9 @@ absl::string_view WhyNotOpened(int error) {
 absl::string_view WhyNotBound(int error) {
   switch (error) {
     case EINVAL:
-      return "it is bound already, or the descriptor is no VFIO character device";
+      return "it is bound already, or firmware reserves memory for it, or the descriptor is no "
+             "VFIO "
+             "character device";
     case EBUSY:
       return "another process or a VFIO group owns it, or it waits for its live update session";
     case EPERM:
