@@ -104,7 +104,7 @@ def vfio_test(name, debug = True, **kwargs):
         _vfio_test(name, **kwargs)
     if not debug:
         return
-    kwargs["flags"] = kwargs.get("flags", []) + DEBUG_KERNEL_FLAGS
+    kwargs["flags"] = DEBUG_KERNEL_FLAGS + kwargs.get("flags", [])
     kwargs["timeout"] = _DEBUG_TIMEOUTS[kwargs.get("timeout", "moderate")]
     kwargs["tags"] = [tag for tag in kwargs.get("tags", []) if tag not in ["manual", "slow"]] + [
         "debug_kernel",
@@ -134,6 +134,7 @@ def _vfio_test(
         scalable = False,
         first_stage = False,
         intremap = False,
+        iommu = "",
         parameters = {},
         files = {},
         flags = [],
@@ -152,6 +153,7 @@ def _vfio_test(
       scalable: whether the IOMMU is in scalable mode.
       first_stage: whether it has first-stage translation, there, in place of second-stage.
       intremap: whether it remaps interrupts.
+      iommu: more of its properties.
       parameters: read by lib.sh's parameter().
       files: as e2e_test's.
       flags: more flags for tools/test_host/run.
@@ -166,9 +168,10 @@ def _vfio_test(
         "//tests/support/vfio:vfio_nic": "/sbin/vfio_nic",
         "//tests/support/vfio:vfio_nvme": "/sbin/vfio_nvme",
         "//tests/support/vfio:vfio_preserve": "/sbin/vfio_preserve",
+        "//tests/support/vfio:vfio_update": "/sbin/vfio_update",
     }
     all_files.update(files)
-    iommu = "intremap=%s,%s" % ("on" if intremap else "off", _IOMMU)
+    iommu = "intremap=%s,%s%s" % ("on" if intremap else "off", _IOMMU, "," + iommu if iommu else "")
     args = ["--frames-per-second %d" % frames_per_second]
     args.extend(["$(rootpath //tools/test_host:run)", "--script $(rootpath %s)" % scenario])
     args.append("--timeout %d" % _TIMEOUTS[timeout])

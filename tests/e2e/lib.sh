@@ -206,6 +206,29 @@ preserve_test_files() {
   done >/share/expected
 }
 
+# pci_address VENDOR:DEVICE: prints the addresses of the functions with this ID.
+pci_address() {
+  for folder in /sys/bus/pci/devices/*; do
+    if [ "$(cat "$folder/vendor"):$(cat "$folder/device")" = "$1" ]; then basename "$folder"; fi
+  done
+}
+
+# bus_master ADDRESS: by its command register.
+command_register() { od -An -t x2 -j 4 -N 2 "/sys/bus/pci/devices/$1/config" | tr -d ' '; }
+bus_master() { [ $((0x$(command_register "$1") & 4)) != 0 ]; }
+
+# The kernel's MemTotal, which has no page that is preserved and was not retrieved or freed.
+managed_kb() { sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo; }
+
+# expect_all_memory: this kernel has what the first one had; a kexec of nothing at all costs 12 KiB.
+expect_all_memory() {
+  [ "$GENERATION" != 0 ] || managed_kb >/share/managed_kb
+  expect_at_most "what this kernel lacks, in KiB," "$(($(cat /share/managed_kb) - $(managed_kb)))" 32
+}
+
+expect_bus_master() { bus_master "$1" || fail "$1 is no bus master: $(command_register "$1")"; }
+expect_no_bus_master() { if bus_master "$1"; then fail "$1 is a bus master: $(command_register "$1")"; fi; }
+
 # host_disk: prints the name of the host's own NVMe disk, that with the lowest address.
 host_disk() {
   for disk in /sys/bus/pci/devices/*/nvme/nvme*/nvme*n1; do

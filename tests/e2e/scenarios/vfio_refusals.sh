@@ -1,5 +1,5 @@
 #!/bin/sh
-# What cannot be preserved is refused, with a reason, and stays as it was.
+# What cannot be preserved is refused, with a reason, and stays as it was; so is a kexec, where the reason came up since.
 . /lib/e2e.sh
 
 # expect_refused PATTERN ARGUMENT...: of vfio_preserve.
@@ -11,25 +11,58 @@ expect_refused() {
   expect_match "$text" "$pattern"
 }
 
-# address VENDOR:DEVICE
-address() {
-  for folder in /sys/bus/pci/devices/*; do
-    if [ "$(cat "$folder/vendor"):$(cat "$folder/device")" = "$1" ]; then basename "$folder"; fi
-  done
+expect_preserved() { expect_match "$(vfio_preserve "$1" attached "")" '^preserved'; }
+
+# expect_kexec_refused PATTERN CHANGE ADDRESS: vfio_update's CHANGE, between preserving the device and the kexec.
+expect_kexec_refused() {
+  text=$(vfio_update leave "" "$2" "$3" || [ $? = 1 ]) || fail "vfio_update ends with $?: $text"
+  echo "$text"
+  expect_match "$text" "^vfio_update: $1"
 }
+
+virtual_functions() { echo "$1" >"/sys/bus/pci/devices/$physical/sriov_numvfs"; }
 
 touch "/share/vfio.ended.$((GENERATION - 1))"
 if [ "$GENERATION" = 0 ]; then
-  nic=$(address 0x8086:0x10d3)
+  nic=$(pci_address 0x8086:0x10d3)
+  physical=$(pci_address 0x8086:0x10c9)
   step "states in which nothing can be kept"
-  expect_refused 'bound to no iommufd' "$nic" open
-  expect_refused 'attached to no page table' "$nic" bound
+  expect_refused 'ENOTCONN.*bound to no iommufd' "$nic" open
+  expect_refused 'ENOTCONN.*attached to no page table' "$nic" bound
   step "a next kernel that runs the IOMMU otherwise"
-  expect_refused "next kernel's options" "$nic" attached iommu=strict
+  for words in iommu=strict intel_iommu=sm_on intremap=off pci=nomsi; do
+    expect_refused "EPROTO.*next kernel's options" "$nic" attached $words
+  done
   step "a device whose DMA bears the bridge's ID"
-  expect_refused 'second requester ID|not alone in its IOMMU group' "$(address 0x8086:0x100e)" attached
-  step "and one that can be"
-  expect_match "$(vfio_preserve "$nic" attached "")" '^preserved'
+  expect_refused 'ENOTUNIQ.*second requester ID' "$(pci_address 0x8086:0x100e)" attached
+  step "a device that another one can reach past the IOMMU"
+  expect_refused 'EUSERS.*not alone in its IOMMU group' "$(pci_address 0x1b36:0x0005 | head -n 1)" attached
+  step "a device that translates by itself"
+  expect_refused 'EPROTONOSUPPORT.*ATS' "$(pci_address 0x1af4:0x1044)" attached
+  step "more tables than $(cat /sys/module/vtd_liveupdate/parameters/max_tables)"
+  expect_refused 'EFBIG.*more page table pages' "$nic" scattered ""
+
+  step "a virtual function"
+  virtual_functions 1
+  expect_refused 'EREMOTE.*virtual function' "$(pci_address 0x8086:0x10ca)" attached
+  virtual_functions 0
+  step "a physical function that has one"
+  echo 1 >/sys/module/vfio_pci/parameters/enable_sriov
+  expect_preserved "$physical"
+  virtual_functions 1
+  expect_refused 'ECHILD.*virtual functions' "$physical" attached
+  virtual_functions 0
+  step "or has got one since"
+  expect_kexec_refused ECHILD "echo 1 >/sys/bus/pci/devices/$physical/sriov_numvfs" "$physical"
+  virtual_functions 0
+  expect_preserved "$physical"
+
+  step "a page table that is gone since, one that has grown, and a next kernel that was not loaded"
+  expect_kexec_refused ENOTCONN detach "$nic"
+  expect_kexec_refused EFBIG map "$nic"
+  expect_kexec_refused EPROTO load "$nic"
+  step "and a device that can be kept"
+  expect_preserved "$nic"
   expect_no_faults
 fi
 step "a kexec that is refused, and one that is not"

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,6 +53,11 @@ absl::Status LoadNextKernel(const std::string& more) {
 absl::Status Reboot(int generation) {
   RETURN_IF_ERROR(WriteShare(absl::StrCat("/share/vfio.began.", generation), "\n"));
   return SystemKexec().Execute();
+}
+
+std::string NamedError(const absl::Status& status) {
+  const char* const name = strerrorname_np(StatusErrno(status));
+  return absl::StrCat(name == nullptr ? "no errno" : name, ": ", status.message());
 }
 
 bool WaitForEvent(int event_fd, int ms) {

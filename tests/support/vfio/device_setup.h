@@ -37,6 +37,9 @@ absl::Status LoadNextKernel(const std::string& more = "");
 // Says in /share/vfio.began.GENERATION that it begins; returns only where the kernel refuses.
 absl::Status Reboot(int generation);
 
+// "EBUSY: " and the message; for errors with an errno.
+std::string NamedError(const absl::Status& status);
+
 // Waits for `event_fd` to be signalled, and takes the signal; false where it is not within `ms`.
 bool WaitForEvent(int event_fd, int ms);
 

@@ -16,6 +16,9 @@ constexpr uint64_t kPageSize = 4096;
 constexpr uint64_t kGuardBytes = 64 << 10;
 // Where the arena lies for devices; not its physical address by any chance, nor below 4 GiB alone.
 constexpr uint64_t kArenaIova = 0x10'0000'0000;
+constexpr uint64_t kScatteredIova = 0x20'0000'0000;
+// What a page of a page table maps: 512 pages.
+constexpr uint64_t kTableReach = 2 << 20;
 
 uint64_t GuardWord(uint64_t offset) { return offset * 0x9e3779b97f4a7c15 + 0x5a5a; }
 
@@ -60,6 +63,18 @@ DmaArena::~DmaArena() {
 
 absl::Status DmaArena::MapInto(Ioas& ioas) const {
   return ioas.MapFile(memfd(), kGuardBytes, size_, kArenaIova, DmaAccess::kReadWrite);
+}
+
+absl::Status DmaArena::MapScattered(Ioas& ioas, int places) const {
+  for (int i = 0; i < places; ++i) {
+    RETURN_IF_ERROR(ioas.MapFile(memfd(), kGuardBytes, kPageSize, kScatteredIova + i * kTableReach,
+                                 DmaAccess::kReadWrite));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DmaArena::UnmapScattered(Ioas& ioas, int places) const {
+  return ioas.Unmap(kScatteredIova, places * kTableReach).status();
 }
 
 absl::Status DmaArena::CheckGuards() const {

@@ -33,6 +33,9 @@ class DmaArena {
   ~DmaArena();
 
   absl::Status MapInto(Ioas& ioas) const;
+  // Shows the first page in so many more places, each of which takes a page table page of its own.
+  absl::Status MapScattered(Ioas& ioas, int places) const;
+  absl::Status UnmapScattered(Ioas& ioas, int places) const;
   // Every byte of both guards is as it was made.
   absl::Status CheckGuards() const;
 

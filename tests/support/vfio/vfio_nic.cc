@@ -1,6 +1,6 @@
 // Receives frame_source's frames by a NIC that this program drives, over any number of kexecs.
 //
-//   vfio_nic MODEL UPDATES [HOW]
+//   vfio_nic MODEL UPDATES [HOW [FILE]]
 //
 // MODEL is e1000e or igb. Run it after power-on and after each kexec, with the generation's number
 // in $GENERATION (and how many frames are sent a second in $FRAMES_PER_SECOND, if not 1000): it
@@ -23,8 +23,10 @@
 //
 // HOW:
 //   start     as after power-on, whatever the generation; the default in generation 0
-//   refuse    the same, but first with a next kernel that the NIC cannot go to: reboot() must fail,
-//   and
+//   refuse    the same, but first with a next kernel that the NIC cannot go to, and with more
+//             tables than vtd_liveupdate.max_tables: reboot() must fail, and reception go on
+//   map FILE  the same, while a thread maps and unmaps without end, and FILE, which takes seconds
+//             to read, is mapped: to preserve the NIC and to reboot must work, or fail soon, and
 //             reception go on
 //   continue  as after a kexec; the default in later generations
 //   die       retrieves the NIC, and dies before it is bound to an iommufd
@@ -41,6 +43,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -57,6 +60,7 @@
 #include "tests/support/vfio/device_setup.h"
 #include "tests/support/vfio/dma_arena.h"
 #include "tests/support/vfio/edu.h"
+#include "tests/support/vfio/mapper.h"
 #include "tests/support/vfio/nic.h"
 #include "tests/support/vfio/reception.h"
 #include "tests/support/vfio/share.h"
@@ -72,6 +76,12 @@ constexpr uint64_t kNicToken = 0x100;
 constexpr uint64_t kNsPerMs = 1'000'000;
 // A bare kexec costs 12.
 constexpr uint64_t kManagedKbSlack = 32;
+// The longest that a refusal may take: iommufd's and VFIO's locks are tried for a second each, on a
+// busy CPU.
+constexpr uint64_t kPatienceNs = 6000 * kNsPerMs;
+// The scenario sets the limit to as many.
+constexpr int kTooManyTables = 64;
+constexpr char kMaxTables[] = "/sys/module/vtd_liveupdate/parameters/max_tables";
 constexpr uint64_t kEduToken = 0x101;
 constexpr uint64_t kEduOffset = kNicArenaBytes;
 constexpr uint64_t kArenaBytes = kNicArenaBytes + kEduArenaBytes;
@@ -163,39 +173,90 @@ InterruptKind EduInterrupts(NicModel beside) {
 struct Reception {
   int generation;
   const DmaArena& arena;
-  const DrivenDevice& driven;
+  DrivenDevice& driven;
   Nic& nic;
   int event_fd;
   Sequence sequence;
   std::optional<Edu> edu;
 };
 
-// A next kernel that would run the IOMMU in another mode: nothing happens, and reception goes on.
-absl::Status ExpectRefusal(Reception& reception) {
-  RETURN_IF_ERROR(LoadNextKernel("iommu=strict"));
+// Nothing happens, and reception goes on.
+absl::Status ExpectRefusal(Reception& reception, int error) {
   const absl::Status status = Reboot(reception.generation);
-  printf("vfio_nic: reboot: %s\n", std::string(status.message()).c_str());
-  if (StatusErrno(status) != EPROTO) return absl::InternalError("the kernel did not refuse");
+  printf("vfio_nic: reboot: %s\n", NamedError(status).c_str());
+  if (StatusErrno(status) != error) return absl::InternalError("the kernel did not refuse");
   return ReceiveFor(500, reception.nic, reception.event_fd, reception.sequence);
+}
+
+absl::Status ExpectRefusals(Reception& reception) {
+  // A next kernel that would run the IOMMU in another mode.
+  RETURN_IF_ERROR(LoadNextKernel("iommu=strict"));
+  RETURN_IF_ERROR(ExpectRefusal(reception, EPROTO));
+  RETURN_IF_ERROR(LoadNextKernel());
+  RETURN_IF_ERROR(reception.arena.MapScattered(reception.driven.ioas, kTooManyTables));
+  RETURN_IF_ERROR(ExpectRefusal(reception, EFBIG));
+  // The tables stay when nothing is mapped by them.
+  RETURN_IF_ERROR(reception.arena.UnmapScattered(reception.driven.ioas, kTooManyTables));
+  std::ofstream(kMaxTables) << kTooManyTables * 2;
+  return absl::OkStatus();
+}
+
+// Makes `attempt` while a mapping is under way that takes seconds: it fails, and not after long.
+absl::Status ExpectBusy(const char* what, Reception& reception, const std::string& slow_file,
+                        int part, const std::function<absl::Status()>& attempt) {
+  SlowMapping mapping(reception.driven.ioas, slow_file, part);
+  usleep(500'000);
+  const uint64_t begin = NowNs();
+  const absl::Status status = attempt();
+  const uint64_t end = NowNs();
+  RETURN_IF_ERROR(mapping.End());
+  printf("vfio_nic: %s, while something is mapped for %lu ms more: %s after %lu ms\n", what,
+         (NowNs() - end) / kNsPerMs, NamedError(status).c_str(), (end - begin) / kNsPerMs);
+  if (StatusErrno(status) != EBUSY || end - begin > kPatienceNs) {
+    return absl::InternalError("it was to fail soon, with EBUSY");
+  }
+  return ReceiveFor(500, reception.nic, reception.event_fd, reception.sequence);
+}
+
+// Makes `attempt` again and again while it finds the page table changing. Each time must be short.
+absl::Status UntilNotBusy(const char* what, const std::function<absl::Status()>& attempt) {
+  for (int i = 1; i <= 10; ++i) {
+    const uint64_t begin = NowNs();
+    const absl::Status status = attempt();
+    const uint64_t ns = NowNs() - begin;
+    printf("vfio_nic: %s, while a thread maps and unmaps: %s after %lu us\n", what,
+           status.ok() ? "done" : NamedError(status).c_str(), ns / 1000);
+    if (ns > kPatienceNs) return absl::InternalError("it took too long");
+    if (StatusErrno(status) != EBUSY) return status;
+  }
+  return absl::InternalError("the thread keeps it from ever happening");
 }
 
 // Preserves all of it and replaces the kernel.
 absl::Status Update(NicModel model, Reception& reception, const StateMemfd& memfd,
-                    uint64_t managed_kb, const std::string& how) {
+                    uint64_t managed_kb, const std::string& how, const std::string& slow_file) {
   ASSIGN_OR_RETURN(auto client, luo::KernelLiveUpdate::Open());
   ASSIGN_OR_RETURN(luo::LiveUpdateSession session, client->CreateSession(kSession));
   Nic& nic = reception.nic;
   std::optional<Edu>& edu = reception.edu;
   RETURN_IF_ERROR(session.PreserveFd(reception.arena.memfd(), kArenaToken));
   RETURN_IF_ERROR(session.PreserveFd(memfd.fd(), kStateToken));
-  if (how != "leave") {
+  const auto preserve = [&] { return reception.driven.device.Preserve(session, kNicToken); };
+  std::optional<Mapper> mapper;
+  if (how == "map") {
+    mapper.emplace(reception.driven.ioas, reception.arena);
+    RETURN_IF_ERROR(ExpectBusy("preserve", reception, slow_file, 0, preserve));
+    RETURN_IF_ERROR(UntilNotBusy("preserve", preserve));
+  } else if (how != "leave") {
     const uint64_t begin = NowNs();
-    RETURN_IF_ERROR(reception.driven.device.Preserve(session, kNicToken));
+    RETURN_IF_ERROR(preserve());
     printf("vfio_nic: preserved in %lu us\n", (NowNs() - begin) / 1000);
     if (edu.has_value()) RETURN_IF_ERROR(edu->device().Preserve(session, kEduToken));
   }
-  if (how == "refuse") RETURN_IF_ERROR(ExpectRefusal(reception));
+  if (how == "refuse") RETURN_IF_ERROR(ExpectRefusals(reception));
   RETURN_IF_ERROR(LoadNextKernel());
+  const auto reboot = [&] { return Reboot(reception.generation); };
+  if (how == "map") RETURN_IF_ERROR(ExpectBusy("reboot", reception, slow_file, 1, reboot));
   RETURN_IF_ERROR(ExpectFramesAfter("the preservation", nic));
   RETURN_IF_ERROR(ReceiveFor(500, nic, reception.event_fd, reception.sequence));
   // Only now do its pages lie where they will stay.
@@ -210,7 +271,11 @@ absl::Status Update(NicModel model, Reception& reception, const StateMemfd& memf
          reception.generation + 1);
   fflush(stdout);
   if (edu.has_value()) RETURN_IF_ERROR(edu->StartCopy());
-  return Reboot(reception.generation);
+  if (!mapper.has_value()) return reboot();
+  printf("vfio_nic: the thread mapped %lu times\n", mapper->rounds());
+  fflush(stdout);
+  if (mapper->rounds() == 0) return absl::InternalError("the thread cannot map");
+  return UntilNotBusy("reboot", reboot);
 }
 
 // The edu device, if the machine has one, on the NIC's page table.
@@ -229,12 +294,13 @@ absl::StatusOr<std::optional<Edu>> StartEdu(NicModel model, const DrivenDevice& 
   return edu;
 }
 
-absl::Status Start(NicModel model, int generation, int updates, const std::string& how) {
+absl::Status Start(NicModel model, int generation, int updates, const std::string& how,
+                   const std::string& slow_file) {
   ASSIGN_OR_RETURN(const PciAddress address, FindNic(model));
   RETURN_IF_ERROR(PciSysfs().BindToVfioPci(address));
   ASSIGN_OR_RETURN(VfioDevice opened, VfioDevice::Open(address));
   ASSIGN_OR_RETURN(const DmaArena arena, DmaArena::Create(kArenaBytes));
-  ASSIGN_OR_RETURN(const DrivenDevice driven, Drive(std::move(opened), arena));
+  ASSIGN_OR_RETURN(DrivenDevice driven, Drive(std::move(opened), arena));
   ASSIGN_OR_RETURN(PciConfigSpace config, driven.device.Config());
   RETURN_IF_ERROR(config.SetCommandBits(kPciCommandMemory | kPciCommandBusMaster));
   ASSIGN_OR_RETURN(MappedRegion registers, MapRegisters(driven.device));
@@ -261,7 +327,7 @@ absl::Status Start(NicModel model, int generation, int updates, const std::strin
   if (generation >= updates) return absl::OkStatus();
   ASSIGN_OR_RETURN(const StateMemfd memfd, StateMemfd::Create());
   ASSIGN_OR_RETURN(const uint64_t managed_kb, ManagedKb());
-  return Update(model, reception, memfd, managed_kb, how);
+  return Update(model, reception, memfd, managed_kb, how, slow_file);
 }
 
 // What lies in the ring before anything was done to the NIC.
@@ -345,7 +411,7 @@ absl::Status Continue(NicModel model, int generation, int updates, const std::st
   if (how == "stopped") return absl::OkStatus();
   RETURN_IF_ERROR(ExpectFramesAfter("the boot", untouched));
 
-  ASSIGN_OR_RETURN(const DrivenDevice driven, TakeOver(session, arena, untouched, how));
+  ASSIGN_OR_RETURN(DrivenDevice driven, TakeOver(session, arena, untouched, how));
   ASSIGN_OR_RETURN(MappedRegion registers, MapRegisters(driven.device));
   Nic nic(model, std::move(registers), &arena, state.consumed);
   const UniqueFd event(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -382,21 +448,21 @@ absl::Status Continue(NicModel model, int generation, int updates, const std::st
     luo::LiveUpdateSession done = std::move(session);
   }
   client.reset();
-  return Update(model, reception, memfd, state.managed_kb, how);
+  return Update(model, reception, memfd, state.managed_kb, how, "");
 }
 
 absl::Status Run(int argc, char** argv) {
   const std::string name = argv[1];
   int updates;
   if ((name != "e1000e" && name != "igb") || !absl::SimpleAtoi(argv[2], &updates)) {
-    return absl::InvalidArgumentError("usage: vfio_nic e1000e|igb UPDATES [HOW]");
+    return absl::InvalidArgumentError("usage: vfio_nic e1000e|igb UPDATES [HOW [FILE]]");
   }
   const NicModel model = name == "e1000e" ? NicModel::kE1000e : NicModel::kIgb;
   const char* const text = getenv("GENERATION");
   const int generation = text == nullptr ? 0 : atoi(text);
   const std::string how = argc > 3 ? argv[3] : generation == 0 ? "start" : "continue";
-  if (how == "start" || how == "refuse" || how == "leave") {
-    return Start(model, generation, updates, how);
+  if (how == "start" || how == "refuse" || how == "map" || how == "leave") {
+    return Start(model, generation, updates, how, argc > 4 ? argv[4] : "");
   }
   if (how == "ignore") {
     RETURN_IF_ERROR(LoadNextKernel());
@@ -412,7 +478,7 @@ absl::Status Run(int argc, char** argv) {
 int main(int argc, char** argv) {
   setvbuf(stdout, nullptr, _IOLBF, 0);
   if (argc < 3) {
-    fprintf(stderr, "usage: vfio_nic e1000e|igb UPDATES [HOW]\n");
+    fprintf(stderr, "usage: vfio_nic e1000e|igb UPDATES [HOW [FILE]]\n");
     return 2;
   }
   const absl::Status status = vmm::Run(argc, argv);

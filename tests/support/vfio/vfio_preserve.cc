@@ -1,10 +1,10 @@
 // Tries to preserve a device in some state, and says what the kernel says.
 //
-//   vfio_preserve ADDRESS open|bound|attached|pasid|nesting-parent|nested [WORDS]
+//   vfio_preserve ADDRESS open|bound|attached|scattered|pasid|nesting-parent|nested [WORDS]
 //
-// WORDS are more words of the command line of a next kernel, which is loaded before. Prints
-// "preserved" and exits with 0 where it works, after everything was undone; else with 1 and the
-// error.
+// A device that is `scattered` is attached to a page table with 64 tables more than it needs. WORDS
+// are more words of the command line of a next kernel, which is loaded before. Prints "preserved"
+// and exits with 0 where it works, after everything was undone; else with 1 and the error.
 #include <stdio.h>
 #include <string.h>
 
@@ -46,7 +46,8 @@ absl::Status Run(int argc, char** argv) {
   if (state == "pasid") drive = DriveWithPasid;
   if (state == "nesting-parent") drive = DriveByNestingParent;
   if (state == "nested") drive = DriveNested;
-  ASSIGN_OR_RETURN(const DrivenDevice driven, drive(std::move(device), arena));
+  ASSIGN_OR_RETURN(DrivenDevice driven, drive(std::move(device), arena));
+  if (state == "scattered") RETURN_IF_ERROR(arena.MapScattered(driven.ioas, 64));
   RETURN_IF_ERROR(Preserve(driven.device));
   // Undone: so it can be done again.
   return Preserve(driven.device);
@@ -65,6 +66,6 @@ int main(int argc, char** argv) {
     printf("preserved\n");
     return 0;
   }
-  printf("vfio_preserve: %s\n", std::string(status.message()).c_str());
+  printf("vfio_preserve: %s\n", vmm::NamedError(status).c_str());
   return 1;
 }

@@ -1,0 +1,59 @@
+#include "tests/support/vfio/mapper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "base/status.h"
+#include "base/unique_fd.h"
+
+namespace vmm {
+namespace {
+
+constexpr uint64_t kSlowBytes = 32 * 4096;
+constexpr uint64_t kSlowIova = 0x30'0000'0000;
+
+}  // namespace
+
+Mapper::Mapper(Ioas& ioas, const DmaArena& arena)
+    : thread_([this, &ioas, &arena] { Run(ioas, arena); }) {}
+
+Mapper::~Mapper() {
+  stop_ = true;
+  thread_.join();
+}
+
+void Mapper::Run(Ioas& ioas, const DmaArena& arena) {
+  while (!stop_ && arena.MapScattered(ioas, 1).ok() && arena.UnmapScattered(ioas, 1).ok()) {
+    ++rounds_;
+  }
+}
+
+SlowMapping::SlowMapping(Ioas& ioas, const std::string& path, int part)
+    : thread_([this, &ioas, path, part] { status_ = Map(ioas, path, part); }) {}
+
+SlowMapping::~SlowMapping() {
+  if (thread_.joinable()) thread_.join();
+}
+
+absl::Status SlowMapping::End() {
+  thread_.join();
+  return status_;
+}
+
+absl::Status SlowMapping::Map(Ioas& ioas, const std::string& path, int part) {
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return ErrnoStatus(errno, path);
+  // Not from the file's start, which was read when the disk was found.
+  void* const memory = mmap(nullptr, kSlowBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, file.get(),
+                            (1 << 20) + part * kSlowBytes);
+  if (memory == MAP_FAILED) return ErrnoStatus(errno, path);
+  // One page at a time.
+  madvise(memory, kSlowBytes, MADV_RANDOM);
+  absl::Status status = ioas.MapMemory(memory, kSlowBytes, kSlowIova, DmaAccess::kReadWrite);
+  if (status.ok()) status = ioas.Unmap(kSlowIova, kSlowBytes).status();
+  munmap(memory, kSlowBytes);
+  return status;
+}
+
+}  // namespace vmm

@@ -1,0 +1,146 @@
+// Takes devices over a kexec without driving them, to see what the kernel says when they cannot go
+// or cannot come back.
+//
+//   vfio_update leave WORDS CHANGE ADDRESS...
+//   vfio_update return ADDRESS...
+//
+// `leave` attaches the devices to one page table, switches their bus mastering on, preserves them,
+// loads a next kernel with WORDS more on its command line, makes CHANGE, and replaces the kernel.
+// CHANGE is one of
+//   detach   takes the first device from its page table
+//   map      maps memory for them that takes 64 tables more
+//   load     loads a next kernel again, in vain
+// or a line for sh. Where the kernel refuses, the error is printed, nothing is preserved any more,
+// and the exit code is 1.
+//
+// `return`, in the next kernel, retrieves the same devices and attaches each that comes; prints
+// "ADDRESS: attached" or "ADDRESS: " and the error; finishes the session and exits with 0.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "base/unique_fd.h"
+#include "devices/vfio/pci_sysfs.h"
+#include "devices/vfio/vfio_device.h"
+#include "luo_kernel/client/kernel_live_update.h"
+#include "tests/support/vfio/device_setup.h"
+#include "tests/support/vfio/dma_arena.h"
+#include "tools/luod/kexec.h"
+
+namespace vmm {
+namespace {
+
+constexpr char kSession[] = "vfio-update";
+constexpr uint64_t kArenaToken = 1;
+constexpr uint64_t kFirstDeviceToken = 0x100;
+
+absl::StatusOr<std::vector<PciAddress>> Addresses(int argc, char** argv, int first) {
+  std::vector<PciAddress> addresses;
+  for (int i = first; i < argc; ++i) {
+    ASSIGN_OR_RETURN(const PciAddress address, PciAddress::Parse(argv[i]));
+    addresses.push_back(address);
+  }
+  return addresses;
+}
+
+// The kernel takes the command line and then has no room for it.
+absl::Status LoadInVain() {
+  std::ifstream file("/proc/cmdline");
+  const std::string line(std::istreambuf_iterator<char>(file), {});
+  const absl::Status status = LoadNextKernel(std::string(kMaxCommandLine - line.size(), 'x'));
+  printf("vfio_update: load: %s\n", NamedError(status).c_str());
+  if (status.ok()) return absl::InternalError("the kernel was loaded");
+  return absl::OkStatus();
+}
+
+absl::Status Change(const std::string& change, DrivenDevice& first, const DmaArena& arena) {
+  if (change == "detach") return first.device.Detach();
+  if (change == "map") return arena.MapScattered(first.ioas, 64);
+  if (change == "load") return LoadInVain();
+  if (system(change.c_str()) != 0) return absl::InternalError(absl::StrCat(change, ": failed"));
+  return absl::OkStatus();
+}
+
+absl::Status SwitchOn(const VfioDevice& device) {
+  ASSIGN_OR_RETURN(PciConfigSpace config, device.Config());
+  return config.SetCommandBits(kPciCommandMemory | kPciCommandBusMaster);
+}
+
+absl::Status Leave(const std::string& words, const std::string& change,
+                   const std::vector<PciAddress>& addresses) {
+  ASSIGN_OR_RETURN(const DmaArena arena, DmaArena::Create(1 << 20));
+  for (const PciAddress address : addresses) RETURN_IF_ERROR(PciSysfs().BindToVfioPci(address));
+  ASSIGN_OR_RETURN(VfioDevice opened, VfioDevice::Open(addresses[0]));
+  ASSIGN_OR_RETURN(DrivenDevice first, Drive(std::move(opened), arena));
+  RETURN_IF_ERROR(SwitchOn(first.device));
+  ASSIGN_OR_RETURN(auto client, luo::KernelLiveUpdate::Open());
+  ASSIGN_OR_RETURN(luo::LiveUpdateSession session, client->CreateSession(kSession));
+  RETURN_IF_ERROR(session.PreserveFd(arena.memfd(), kArenaToken));
+  RETURN_IF_ERROR(first.device.Preserve(session, kFirstDeviceToken));
+  std::vector<VfioDevice> others;
+  for (size_t i = 1; i < addresses.size(); ++i) {
+    ASSIGN_OR_RETURN(VfioDevice device, VfioDevice::Open(addresses[i]));
+    RETURN_IF_ERROR(device.Bind(first.iommu));
+    RETURN_IF_ERROR(device.Attach(first.table));
+    RETURN_IF_ERROR(SwitchOn(device));
+    RETURN_IF_ERROR(device.Preserve(session, kFirstDeviceToken + i));
+    others.push_back(std::move(device));
+  }
+  RETURN_IF_ERROR(LoadNextKernel(words));
+  RETURN_IF_ERROR(Change(change, first, arena));
+  fflush(stdout);
+  return SystemKexec().Execute();
+}
+
+absl::Status TakeOver(luo::LiveUpdateSession& session, uint64_t token, const DmaArena& arena,
+                      std::vector<DrivenDevice>& taken) {
+  ASSIGN_OR_RETURN(VfioDevice device, VfioDevice::Retrieve(session, token));
+  ASSIGN_OR_RETURN(DrivenDevice driven, Drive(std::move(device), arena));
+  taken.push_back(std::move(driven));
+  return absl::OkStatus();
+}
+
+absl::Status Return(const std::vector<PciAddress>& addresses) {
+  ASSIGN_OR_RETURN(auto client, luo::KernelLiveUpdate::Open());
+  ASSIGN_OR_RETURN(luo::LiveUpdateSession session, client->RetrieveSession(kSession));
+  ASSIGN_OR_RETURN(UniqueFd arena_fd, session.RetrieveFd(kArenaToken));
+  ASSIGN_OR_RETURN(const DmaArena arena, DmaArena::FromFd(std::move(arena_fd)));
+  std::vector<DrivenDevice> taken;
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    const absl::Status status = TakeOver(session, kFirstDeviceToken + i, arena, taken);
+    printf("%s: %s\n", addresses[i].ToString().c_str(),
+           status.ok() ? "attached" : NamedError(status).c_str());
+  }
+  return session.Finish();
+}
+
+absl::Status Run(int argc, char** argv) {
+  const bool leave = strcmp(argv[1], "leave") == 0;
+  ASSIGN_OR_RETURN(const std::vector<PciAddress> addresses, Addresses(argc, argv, leave ? 4 : 2));
+  if (leave) return Leave(argv[2], argv[3], addresses);
+  return Return(addresses);
+}
+
+}  // namespace
+}  // namespace vmm
+
+int main(int argc, char** argv) {
+  setvbuf(stdout, nullptr, _IOLBF, 0);
+  if (argc < 3 || (strcmp(argv[1], "leave") == 0 && argc < 5)) {
+    fprintf(stderr,
+            "usage: vfio_update leave WORDS CHANGE ADDRESS... | vfio_update return ADDRESS...\n");
+    return 2;
+  }
+  const absl::Status status = vmm::Run(argc, argv);
+  if (status.ok()) return 0;
+  printf("vfio_update: %s\n", vmm::NamedError(status).c_str());
+  return 1;
+}
