@@ -7,24 +7,25 @@
 touch "/share/vfio.ended.$((GENERATION - 1))"
 nic=$(parameter nic e1000e)
 nic_address() { basename "$(readlink -f /sys/bus/pci/drivers/vfio-pci/0000:*)"; }
-command_register() { od -An -t x2 -j 4 -N 2 "/sys/bus/pci/devices/$(nic_address)/config" | tr -d ' '; }
-bus_master() { [ $((0x$(command_register) & 4)) != 0 ]; }
-# The kernel's MemTotal, which has no page that is preserved and was not retrieved or freed.
-managed_kb() { sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo; }
 
 # expect_given_up: the kernel says so, it does no DMA, and no pages are left of it.
 expect_given_up() {
   wait_until 10 "the kernel gives the device up" sh -c 'dmesg | grep "not taken over: blocked, and reset"'
-  if bus_master; then fail "the device is still a bus master: $(command_register)"; fi
+  expect_no_bus_master "$(nic_address)"
+  dmesg | grep -q 'freed [0-9]* table pages' || fail "the old tables were not freed"
+  expect_all_memory
   expect_no_faults
 }
 
 case $GENERATION in
-  0) vfio_nic "$nic" 3 || fail "vfio_nic ends with $?" ;;
+  0)
+    expect_all_memory
+    vfio_nic "$nic" 3 || fail "vfio_nic ends with $?"
+    ;;
   1 | 2)
     if [ "$GENERATION" = 1 ]; then how=die; else how=die-bound; fi
     step "its program dies: $how"
-    bus_master || fail "the device did not stay a bus master: $(command_register)"
+    expect_bus_master "$(nic_address)"
     vfio_nic "$nic" 3 $how || fail "vfio_nic ends with $?"
     expect_given_up
     step "from the start"
@@ -32,11 +33,11 @@ case $GENERATION in
     ;;
   3)
     step "nobody comes"
-    bus_master || fail "the device did not stay a bus master: $(command_register)"
+    expect_bus_master "$(nic_address)"
     if text=$(vfio_preserve "$(nic_address)" bound); then fail "somebody else got the device: $text"; fi
     expect_match "$text" 'waits for its live update session'
     sleep 1
-    bus_master || fail "the device was stopped: $(command_register)"
+    expect_bus_master "$(nic_address)"
     before=$(managed_kb)
     vfio_nic "$nic" 3 finish || fail "vfio_nic ends with $?"
     expect_given_up
@@ -49,10 +50,12 @@ case $GENERATION in
     ;;
   4)
     step "nobody comes, not even before the next kexec"
-    bus_master || fail "the device did not stay a bus master: $(command_register)"
+    expect_bus_master "$(nic_address)"
     vfio_nic "$nic" 5 ignore || fail "vfio_nic ends with $?"
     ;;
   5)
+    if dmesg | grep 'kept by the previous kernel'; then fail "the device was kept once more"; fi
+    expect_all_memory
     step "from the start"
     # What it still tried when the kernel before went is in the IOMMU's fault log, as after any kexec.
     vfio_nic "$nic" 5 start || fail "vfio_nic ends with $?"
