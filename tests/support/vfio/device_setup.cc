@@ -38,16 +38,20 @@ absl::StatusOr<DrivenDevice> Drive(VfioDevice device, const DmaArena& arena) {
   return DrivenDevice{std::move(device), std::move(iommu), std::move(ioas), std::move(table)};
 }
 
-absl::Status LoadNextKernel(const std::string& more) {
+absl::Status LoadNextKernelWith(const std::string& line) {
   const UniqueFd kernel(open("/share/boot/bzImage", O_RDONLY | O_CLOEXEC));
   if (!kernel.valid()) return ErrnoStatus(errno, "/share/boot/bzImage");
   const UniqueFd initrd(open("/share/boot/initrd", O_RDONLY | O_CLOEXEC));
   if (!initrd.valid()) return ErrnoStatus(errno, "/share/boot/initrd");
+  return SystemKexec().Load(kernel.get(), initrd.get(), line);
+}
+
+absl::Status LoadNextKernel(const std::string& more) {
   std::ifstream file("/proc/cmdline");
   std::string line(std::istreambuf_iterator<char>(file), {});
   if (!line.empty() && line.back() == '\n') line.pop_back();
   if (!more.empty()) absl::StrAppend(&line, " ", more);
-  return SystemKexec().Load(kernel.get(), initrd.get(), line);
+  return LoadNextKernelWith(line);
 }
 
 absl::Status Reboot(int generation) {

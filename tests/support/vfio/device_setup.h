@@ -34,6 +34,8 @@ absl::StatusOr<DrivenDevice> Drive(VfioDevice device, const DmaArena& arena);
 // Loads the kernel and the initramfs of the share, with this kernel's command line and `more`, for
 // Reboot().
 absl::Status LoadNextKernel(const std::string& more = "");
+// The same with `line` as the whole command line.
+absl::Status LoadNextKernelWith(const std::string& line);
 // Says in /share/vfio.began.GENERATION that it begins; returns only where the kernel refuses.
 absl::Status Reboot(int generation);
 

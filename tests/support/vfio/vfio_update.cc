@@ -1,12 +1,12 @@
 // Takes devices over a kexec without driving them, to see what the kernel says when they cannot go
 // or cannot come back.
 //
-//   vfio_update leave WORDS CHANGE ADDRESS...
+//   vfio_update leave LINE CHANGE ADDRESS...
 //   vfio_update return ADDRESS...
 //
 // `leave` attaches the devices to one page table, switches their bus mastering on, preserves them,
-// loads a next kernel with WORDS more on its command line, makes CHANGE, and replaces the kernel.
-// CHANGE is one of
+// loads a next kernel with the command line LINE, makes CHANGE, and replaces the kernel. CHANGE is
+// one of
 //   detach   takes the first device from its page table
 //   map      maps memory for them that takes 64 tables more
 //   load     loads a next kernel again, in vain
@@ -19,8 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -53,9 +51,7 @@ absl::StatusOr<std::vector<PciAddress>> Addresses(int argc, char** argv, int fir
 
 // The kernel takes the command line and then has no room for it.
 absl::Status LoadInVain() {
-  std::ifstream file("/proc/cmdline");
-  const std::string line(std::istreambuf_iterator<char>(file), {});
-  const absl::Status status = LoadNextKernel(std::string(kMaxCommandLine - line.size(), 'x'));
+  const absl::Status status = LoadNextKernelWith(std::string(kMaxCommandLine, 'x'));
   printf("vfio_update: load: %s\n", NamedError(status).c_str());
   if (status.ok()) return absl::InternalError("the kernel was loaded");
   return absl::OkStatus();
@@ -74,7 +70,7 @@ absl::Status SwitchOn(const VfioDevice& device) {
   return config.SetCommandBits(kPciCommandMemory | kPciCommandBusMaster);
 }
 
-absl::Status Leave(const std::string& words, const std::string& change,
+absl::Status Leave(const std::string& line, const std::string& change,
                    const std::vector<PciAddress>& addresses) {
   ASSIGN_OR_RETURN(const DmaArena arena, DmaArena::Create(1 << 20));
   for (const PciAddress address : addresses) RETURN_IF_ERROR(PciSysfs().BindToVfioPci(address));
@@ -94,7 +90,7 @@ absl::Status Leave(const std::string& words, const std::string& change,
     RETURN_IF_ERROR(device.Preserve(session, kFirstDeviceToken + i));
     others.push_back(std::move(device));
   }
-  RETURN_IF_ERROR(LoadNextKernel(words));
+  RETURN_IF_ERROR(LoadNextKernelWith(line));
   RETURN_IF_ERROR(Change(change, first, arena));
   fflush(stdout);
   return SystemKexec().Execute();
@@ -136,7 +132,7 @@ int main(int argc, char** argv) {
   setvbuf(stdout, nullptr, _IOLBF, 0);
   if (argc < 3 || (strcmp(argv[1], "leave") == 0 && argc < 5)) {
     fprintf(stderr,
-            "usage: vfio_update leave WORDS CHANGE ADDRESS... | vfio_update return ADDRESS...\n");
+            "usage: vfio_update leave LINE CHANGE ADDRESS... | vfio_update return ADDRESS...\n");
     return 2;
   }
   const absl::Status status = vmm::Run(argc, argv);
