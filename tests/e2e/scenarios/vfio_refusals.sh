@@ -29,6 +29,9 @@ if [ "$GENERATION" = 0 ]; then
   step "states in which nothing can be kept"
   expect_refused 'ENOTCONN.*bound to no iommufd' "$nic" open
   expect_refused 'ENOTCONN.*attached to no page table' "$nic" bound
+  step "files that are none of VFIO's character devices"
+  expect_refused '^vfio_preserve: ENOENT' /dev/iommu file
+  expect_refused '^vfio_preserve: ENOENT' "/dev/vfio/$(basename "$(readlink "/sys/bus/pci/devices/$nic/iommu_group")")" file
   step "a next kernel that runs the IOMMU otherwise"
   for words in iommu=strict intel_iommu=sm_on intremap=off pci=nomsi; do
     expect_refused "EPROTO.*next kernel's options" "$nic" attached "$words"

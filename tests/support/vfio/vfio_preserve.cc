@@ -1,10 +1,13 @@
 // Tries to preserve a device in some state, and says what the kernel says.
 //
 //   vfio_preserve ADDRESS open|bound|attached|scattered|pasid|nesting-parent|nested [WORDS]
+//   vfio_preserve PATH file
 //
 // A device that is `scattered` is attached to a page table with 64 tables more than it needs. WORDS
 // are more words of the command line of a next kernel, which is loaded before. Prints "preserved"
 // and exits with 0 where it works, after everything was undone; else with 1 and the error.
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +16,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "base/unique_fd.h"
 #include "devices/vfio/pci_sysfs.h"
 #include "devices/vfio/vfio_device.h"
 #include "luo_kernel/client/kernel_live_update.h"
@@ -29,9 +33,18 @@ absl::Status Preserve(const VfioDevice& device) {
   return device.Preserve(session, 1);
 }
 
+absl::Status PreserveFile(const char* path) {
+  const UniqueFd file(open(path, O_RDWR | O_CLOEXEC));
+  if (!file.valid()) return ErrnoStatus(errno, path);
+  ASSIGN_OR_RETURN(auto client, luo::KernelLiveUpdate::Open());
+  ASSIGN_OR_RETURN(luo::LiveUpdateSession session, client->CreateSession("vfio-preserve"));
+  return session.PreserveFd(file.get(), 1);
+}
+
 absl::Status Run(int argc, char** argv) {
-  ASSIGN_OR_RETURN(const PciAddress address, PciAddress::Parse(argv[1]));
   const std::string state = argv[2];
+  if (state == "file") return PreserveFile(argv[1]);
+  ASSIGN_OR_RETURN(const PciAddress address, PciAddress::Parse(argv[1]));
   if (argc > 3) RETURN_IF_ERROR(LoadNextKernel(argv[3]));
   RETURN_IF_ERROR(PciSysfs().BindToVfioPci(address));
   ASSIGN_OR_RETURN(VfioDevice device, VfioDevice::Open(address));
@@ -58,7 +71,7 @@ absl::Status Run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    fprintf(stderr, "usage: vfio_preserve ADDRESS STATE [WORDS]\n");
+    fprintf(stderr, "usage: vfio_preserve ADDRESS STATE [WORDS] | vfio_preserve PATH file\n");
     return 2;
   }
   const absl::Status status = vmm::Run(argc, argv);
