@@ -33,7 +33,7 @@ if [ "$GENERATION" = 0 ]; then
   expect_refused '^vfio_preserve: ENOENT' /dev/iommu file
   expect_refused '^vfio_preserve: ENOENT' "/dev/vfio/$(basename "$(readlink "/sys/bus/pci/devices/$nic/iommu_group")")" file
   step "a next kernel that runs the IOMMU otherwise"
-  for words in iommu=strict intel_iommu=sm_on intremap=off pci=nomsi; do
+  for words in iommu=strict intel-iommu=sm_on '"intremap=off"' pci=nomsi; do
     expect_refused "EPROTO.*next kernel's options" "$nic" attached "$words"
   done
   step "a device whose DMA bears the bridge's ID"

@@ -34,6 +34,7 @@
 #include <linux/kexec_handover.h>
 #include <linux/kho/abi/vfio_pci.h>
 #include <linux/liveupdate.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/pm_runtime.h>
@@ -120,7 +121,7 @@ void vfio_pci_liveupdate_loaded(struct kimage *image)
 
 /*
  * Options that decide how the next kernel sets up IOMMUs, interrupt remapping
- * and PCI.
+ * and PCI. They may stand in quotes, and '-' stands for '_', as ever.
  */
 static const char * const mode_options[] = {
 	"intel_iommu=", "iommu=", "intremap=", "nox2apic", "noapic", "nolapic",
@@ -134,7 +135,8 @@ static const char *next_mode_option(const char *at, size_t *len)
 	for (at = skip_spaces(at); *at; at = skip_spaces(at + *len)) {
 		*len = strcspn(at, " \t\n");
 		for (i = 0; i < ARRAY_SIZE(mode_options); i++)
-			if (!strncmp(at, mode_options[i], strlen(mode_options[i])))
+			if (parameqn(at + (*at == '"'), mode_options[i],
+				     strlen(mode_options[i])))
 				return at;
 	}
 	*len = 0;
