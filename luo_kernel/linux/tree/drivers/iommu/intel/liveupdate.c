@@ -572,8 +572,11 @@ void vtd_liveupdate_leak(void)
  */
 void vtd_liveupdate_attach_default(struct device *dev)
 {
-	struct iommu_domain *domain = iommu_get_dma_domain(dev);
+	struct iommu_domain *domain;
 
+	if (!dev->iommu_group)
+		return;		/* No IOMMU of this kernel translates for it. */
+	domain = iommu_get_dma_domain(dev);
 	if (!domain || iommu_get_domain_for_dev(dev) != domain)
 		return;		/* vfio has it, and will attach what it wants. */
 	dev->iommu->attach_deferred = 1;
@@ -634,13 +637,13 @@ void intel_liveupdate_abandon(struct intel_iommu *iommu)
  * intel_liveupdate_pending() - Says whether a device translates by old tables.
  * @dev: The device.
  *
- * Return: true if so.
+ * Return: true if so, and this kernel drives its IOMMU.
  */
 bool intel_liveupdate_pending(struct device *dev)
 {
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 
-	return context_copied(info->iommu, info->bus, info->devfn) &&
+	return info && context_copied(info->iommu, info->bus, info->devfn) &&
 	       vfio_pci_liveupdate_pending_ser(dev);
 }
 

@@ -886,8 +886,12 @@ static int retrieve_from(struct incoming_device *in, struct pci_dev *pdev,
 	struct file *file;
 	int i;
 
-	if (incoming_state(in) != PENDING || !intel_liveupdate_pending(&pdev->dev)) {
+	if (incoming_state(in) != PENDING) {
 		pci_err(pdev, "liveupdate: not retrieved: its DMA was stopped\n");
+		return -ENOLINK;
+	}
+	if (!intel_liveupdate_pending(&pdev->dev)) {
+		pci_err(pdev, "liveupdate: not retrieved: this kernel has no IOMMU for it\n");
 		return -ENOLINK;
 	}
 	for (i = 0; i < PCI_STD_NUM_BARS; i++) {
@@ -952,7 +956,7 @@ static void give_up(struct incoming_device *in, struct vfio_pci_core_device *vde
 			PCI_FUNC(in->ser.devfn));
 		return;
 	}
-	if (ret)
+	if (ret && ret != -ENODEV)
 		pci_err(pdev, "liveupdate: blocked, but without a PASID table (%d)\n",
 			ret);
 	if (vdev) {
