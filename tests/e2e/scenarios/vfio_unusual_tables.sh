@@ -4,7 +4,7 @@
 # number. `pretend`, for the debug kernel: see luo_kernel/linux/tests/unusual-hardware.patch.
 . /lib/e2e.sh
 
-nic=$(basename "$(dirname "$(grep -l 0x10d3 /sys/bus/pci/devices/*/device)")")
+nic=$(pci_address 0x8086:0x10d3)
 refusal=$(parameter refusal none | tr _ ' ')
 pretend=$(tr ' ' '\n' </proc/cmdline | sed -n 's/^pretend=//p')
 if [ -n "$pretend" ]; then step "pretended: $pretend"; fi
