@@ -138,9 +138,7 @@ absl::string_view WhyNotRetrieved(int error) {
     case ENODEV:
       return "it is not there any more";
     case ENOLINK:
-      return "its DMA was stopped at boot, since this kernel runs the IOMMU in another mode, or "
-             "does "
-             "not find it";
+      return "this kernel runs the IOMMU in another mode, or does not find it";
     case EADDRNOTAVAIL:
       return "a BAR lies elsewhere than before";
     case EBUSY:
