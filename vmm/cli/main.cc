@@ -1,18 +1,22 @@
 // vmm: runs a virtual machine whose guest survives the upgrade of its host's kernel.
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <iterator>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "vmm/cli/commands.h"
 #include "vmm/cli/exit_codes.h"
@@ -124,45 +128,44 @@ int Refuse(const std::string& why) {
 // Without CLI11: a guest stands still meanwhile, and CLI11's model of all options takes 20 ms to
 // build where code is slow to run for the first time, as after a kexec.
 int ResumeMain(int argc, char** argv) {
-  constexpr int kSessionFd = 1, kSerial = 2, kLuod = 3;
-  constexpr option kOptions[] = {{"session-fd", required_argument, nullptr, kSessionFd},
-                                 {"serial", required_argument, nullptr, kSerial},
-                                 {"luod", required_argument, nullptr, kLuod},
-                                 {"help", no_argument, nullptr, 'h'},
-                                 {}};
-  vmm::ResumeOptions options{.luod_socket = vmm::kDefaultSocketPath};
-  opterr = 0;
-  for (int found; (found = getopt_long(argc, argv, "+:h", kOptions, nullptr)) != -1;) {
-    switch (found) {
-      case kSessionFd: {
-        absl::StatusOr<int> fd = ParseNumber(optarg);
-        if (!fd.ok()) return Refuse(absl::StrCat("--session-fd: ", fd.status().message()));
-        options.session_fd = *fd;
-        break;
-      }
-      case kSerial:
-        options.serial = optarg;
-        break;
-      case kLuod:
-        options.luod_socket = optarg;
-        break;
-      case 'h':
-        printf(kResumeHelp, vmm::kDefaultSocketPath);
-        return 0;
-      case ':':
-        return Refuse(absl::StrCat(argv[optind - 1], " wants a value"));
-      default:
-        return Refuse(absl::StrCat("resume does not know ", argv[optind - 1]));
+  std::optional<std::string> session_fd, serial, luod;
+  const struct {
+    absl::string_view name;
+    std::optional<std::string>* value;
+  } kOptions[] = {{"--session-fd", &session_fd}, {"--serial", &serial}, {"--luod", &luod}};
+  for (int i = 2; i < argc; ++i) {
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(argv[i], absl::MaxSplits('=', 1));
+    if (parts.first == "--help" || parts.first == "-h") {
+      printf(kResumeHelp, vmm::kDefaultSocketPath);
+      return 0;
+    }
+    const auto* option = std::find_if(std::begin(kOptions), std::end(kOptions),
+                                      [&](const auto& one) { return one.name == parts.first; });
+    if (option == std::end(kOptions)) {
+      return Refuse(absl::StrCat("resume does not know ", argv[i]));
+    }
+    if (option->value->has_value()) return Refuse(absl::StrCat(option->name, " is given twice"));
+    if (absl::StrContains(argv[i], '=')) {
+      *option->value = std::string(parts.second);
+    } else if (++i < argc) {
+      *option->value = argv[i];
+    } else {
+      return Refuse(absl::StrCat(option->name, " wants a value"));
     }
   }
-  if (optind < argc) return Refuse(absl::StrCat("resume does not know ", argv[optind]));
-  if (options.session_fd < 0) return Refuse("resume wants --session-fd");
+  if (!session_fd.has_value()) return Refuse("resume wants --session-fd");
+  absl::StatusOr<int> fd = ParseNumber(*session_fd);
+  if (!fd.ok()) return Refuse(absl::StrCat("--session-fd: ", fd.status().message()));
+  vmm::ResumeOptions options{.session_fd = *fd,
+                             .serial = serial.value_or(""),
+                             .luod_socket = luod.value_or(vmm::kDefaultSocketPath)};
   if (options.luod_socket == "none") options.luod_socket.clear();
   return vmm::Resume(options);
 }
 
 int RunMain(int argc, char** argv) {
-  if (argc > 1 && strcmp(argv[1], "resume") == 0) return ResumeMain(argc - 1, argv + 1);
+  if (argc > 1 && strcmp(argv[1], "resume") == 0) return ResumeMain(argc, argv);
   CLI::App app("A virtual machine monitor whose guests survive the upgrade of their host's kernel.",
                "vmm");
   app.footer(kFooter);

@@ -100,7 +100,10 @@ TEST_F(RefusalTest, CommandLinesThatSayNothingSensible) {
   ExpectUsage({"resume"}, "--session-fd");
   ExpectUsage({"resume", "--session-fd"}, "--session-fd wants a value");
   ExpectUsage({"resume", "--session-fd=3", "--frobnicate"}, "--frobnicate");
+  ExpectUsage({"resume", "--session-fd=3", "-x"}, "-x");
   ExpectUsage({"resume", "--session-fd=3", "more"}, "more");
+  ExpectUsage({"resume", "--session=3"}, "--session=3");
+  ExpectUsage({"resume", "--session-fd=3", "--session-fd", "4"}, "--session-fd is given twice");
   ExpectUsage(RunWith({"--frobnicate"}), "--frobnicate");
   ExpectUsage(RunWith({"more"}), "more");
   ExpectUsage(RunWith({"--kernel=a", "--kernel=b"}), "--kernel");
