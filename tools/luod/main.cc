@@ -42,6 +42,7 @@ struct Options {
   std::string socket_path = kDefaultSocketPath;
   std::string device = "/dev/liveupdate";
   uint64_t vm_timeout_ms = 10'000;
+  std::string notify_socket;  // see readiness.h
 };
 
 void Log(const std::string& line) { fprintf(stderr, "luod: %s\n", line.c_str()); }
@@ -59,6 +60,14 @@ absl::StatusOr<UniqueFd> OpenSignals() {
   UniqueFd fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd.valid()) return ErrnoStatus(errno, "signalfd");
   return fd;
+}
+
+// False when it has to be tried again: the manager has not read what others told it.
+bool TellReady(const std::string& notify_socket) {
+  absl::Status told = NotifyReady(notify_socket);
+  if (absl::IsUnavailable(told)) return false;
+  if (!told.ok()) Log(std::string(told.message()));
+  return true;
 }
 
 // Beside the socket, so that two luods of one machine (a test's, say) do not share it.
@@ -105,11 +114,11 @@ absl::Status Run(const Options& options, bool restarted, std::map<std::string, U
                  .kernel_release = host.release},
                 std::move(listener), std::move(signals), std::move(restore));
   Log("ready on " + options.socket_path);
+  // A VM that never comes back must not keep the host from booting.
+  const Clock::TimePoint latest = clock.Now() + vm_timeout;
   for (bool told = false; !server.stopped(); server.Step(kTick)) {
-    if (told || server.resuming()) continue;
-    absl::Status notified = NotifyReady(getenv("NOTIFY_SOCKET"));
-    if (!notified.ok()) Log(std::string(notified.message()));
-    told = true;
+    if (told || (server.resuming() && clock.Now() < latest)) continue;
+    told = TellReady(options.notify_socket);
   }
   Log("ends; VMs run on");
   return absl::OkStatus();
@@ -153,7 +162,10 @@ Options ReadCommandLine(int argc, char** argv) {
 }  // namespace vmm
 
 int main(int argc, char** argv) {
-  const vmm::Options options = vmm::ReadCommandLine(argc, argv);
+  vmm::Options options = vmm::ReadCommandLine(argc, argv);
+  // Not for the VMs that luod starts: they would speak for it.
+  if (const char* socket = getenv("NOTIFY_SOCKET")) options.notify_socket = socket;
+  unsetenv("NOTIFY_SOCKET");
   // A session for each VM: as many descriptors as may be had.
   rlimit files;
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

@@ -4,16 +4,19 @@
 // library: one datagram to the socket that $NOTIFY_SOCKET names, a path or, after an @, an abstract
 // name.
 //
-//   absl::Status told = NotifyReady(getenv("NOTIFY_SOCKET"));
+//   absl::Status told = NotifyReady("/run/systemd/notify");
 #ifndef TOOLS_LUOD_READINESS_H_
 #define TOOLS_LUOD_READINESS_H_
+
+#include <string>
 
 #include "absl/status/status.h"
 
 namespace vmm {
 
-// Does nothing, and says OK, without an `address` (null or empty): nobody asked.
-absl::Status NotifyReady(const char* address);
+// Does nothing, and says OK, for an empty `address`: nobody asked. Never waits: kUnavailable when
+// the manager has too much to read as it is.
+absl::Status NotifyReady(const std::string& address);
 
 }  // namespace vmm
 

@@ -6,9 +6,8 @@
 //   1. mounts /proc, /sys, /dev, /run and the 9p share (tag "share") at /share;
 //   2. asks for huge folios in shmem (shmem_enabled=advise): live update is fast with them;
 //   3. starts /sbin/luod where there is one, its output appended to /share/luod.log;
-//   4. waits until luod says that no guest stands still any more (sd_notify(3), as a service
-//   manager
-//      would), it ends, or too long has passed;
+//   4. waits until luod says that no guest stands still any more (by sd_notify(3), as a service
+//      manager would), it ends, or too long has passed;
 //   5. mounts the rest; the machine's own root (tag "host") at /host, where `host9p` stands on the
 //      kernel's command line;
 //   6. runs /scenario, or an interactive shell where there is none, on the console;
@@ -16,7 +15,8 @@
 //
 // The scenario's environment: GENERATION counts the kernels since power-on, from 0 (kept in
 // /share/generation, which whoever boots the next kernel need not know of); INIT_TSC is the
-// time-stamp counter when init began, which a kexec does not reset. A kexec is the scenario's own
+// time-stamp counter when init began, which a kexec does not reset; LUOD_READY is 1 where luod said
+// in time that it is ready, 0 where it did not. A kexec is the scenario's own
 // doing (`luoctl upgrade`): the next kernel starts again at 1.
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +43,7 @@ namespace {
 constexpr char kLuod[] = "/sbin/luod";
 constexpr char kScenario[] = "/scenario";
 constexpr char kReadySocket[] = "/run/luod.ready";
-constexpr int kReadyLimitMs = 10'000;
+constexpr int kReadyLimitMs = 20'000;
 
 // One line to the console, the only voice there is this early.
 __attribute__((format(printf, 1, 2))) void Say(const char* format, ...) {
@@ -121,13 +121,16 @@ pid_t StartLuod() {
   unsetenv("NOTIFY_SOCKET");
 
   constexpr int kTickMs = 100;
-  for (int waited = 0; waited < kReadyLimitMs; waited += kTickMs) {
+  bool is_ready = false;
+  for (int waited = 0; !is_ready && waited < kReadyLimitMs; waited += kTickMs) {
     pollfd event = {.fd = ready, .events = POLLIN, .revents = 0};
-    if (poll(&event, 1, kTickMs) != 0) break;
+    is_ready = poll(&event, 1, kTickMs) > 0;
     siginfo_t ended = {};  // left to ReapUntil()
     if (waitid(P_PID, luod, &ended, WEXITED | WNOHANG | WNOWAIT) < 0 || ended.si_pid != 0) break;
   }
   close(ready);
+  if (!is_ready) Say("luod did not become ready");
+  setenv("LUOD_READY", is_ready ? "1" : "0", 1);
   return luod;
 }
 
