@@ -84,7 +84,8 @@ kernel_headers = repository_rule(
 )
 
 def _made_files_impl(ctx):
-    # Kept in the cache folder, so this takes long once at the most; tools/test makes it beforehand, with progress.
+    # Kept in the cache folder, so this takes long once at the most; what every test run needs tools/test makes beforehand,
+    # with progress.
     command = [ctx.path(ctx.attr.tool)]
     for fragment in ctx.attr.fragments:
         command += ["--fragment", ctx.path(fragment)]
