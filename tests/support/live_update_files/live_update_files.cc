@@ -80,10 +80,23 @@ int64_t SumOf(const char* path, const std::string& name) {
   return sum;
 }
 
+// What waits in the CPUs' own lists is free, and not counted as that by MemFree.
+int64_t FreeKib() {
+  return SumOf("/proc/meminfo", "MemFree:") + 4 * SumOf("/proc/zoneinfo", "count:");
+}
+
 void SayMemory(absl::string_view when) {
   std::ofstream("/proc/sys/vm/drop_caches") << "3\n";
-  // What waits in the CPUs' own lists is free, and not counted as that.
-  const int64_t free = SumOf("/proc/meminfo", "MemFree:") + 4 * SumOf("/proc/zoneinfo", "count:");
+  // Some is freed later, after RCU's grace periods and by work that is put off: until no more
+  // comes.
+  constexpr int kStill = 5, kLimit = 100;
+  int64_t free = FreeKib();
+  for (int i = 0, still = 0; i < kLimit && still < kStill; ++i, ++still) {
+    usleep(100'000);
+    const int64_t now = FreeKib();
+    if (now > free) still = 0;
+    free = std::max(free, now);
+  }
   Say(absl::StrCat("MEMORY ", when, " MemTotal=", SumOf("/proc/meminfo", "MemTotal:"),
                    " Free=", free));
 }
