@@ -15,7 +15,8 @@ def fuzz_target(name, srcs, deps, max_len = 4096):
         for those called linux_..., which linux_seeds cuts out of a real kernel's memory.
       srcs: the target.
       deps: what it fuzzes.
-      max_len: bytes of the longest input worth trying.
+      max_len: bytes of the longest input worth trying. libFuzzer would cut a longer seed: the test without a fuzzer
+        fails on one.
     """
     corpus = native.glob(["corpus/%s/*" % name.replace("_fuzzer", "")], allow_empty = False)
     seeds = ["%s/%s" % (native.package_name(), seed) for seed in corpus]
@@ -37,7 +38,7 @@ def fuzz_target(name, srcs, deps, max_len = 4096):
                 "-rss_limit_mb=2048",
                 "-print_final_stats=1",
             ],
-            "//conditions:default": seeds,
+            "//conditions:default": ["%d" % max_len] + seeds,
         }),
         data = corpus,
         linkopts = select({

@@ -1,9 +1,10 @@
-// Runs a fuzz target without a fuzzer: over the seeds given as arguments, and over mutations of
-// them that are the same in every run. So any compiler's sanitizers see the targets, and a target
-// cannot rot between fuzzing runs.
+// Runs a fuzz target without a fuzzer, over seeds, and over mutations of them that are the same in
+// every run. So any compiler's sanitizers see the targets, and a target cannot rot between fuzzing
+// runs. The arguments are the longest input that the fuzzer tries, in bytes, and the seeds.
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <fstream>
 #include <iterator>
@@ -57,16 +58,26 @@ void Run(const Input& input) { LLVMFuzzerTestOneInput(input.data(), input.size()
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc < 2) {
+    fprintf(stderr, "usage: %s MAX_LEN SEED...\n", argv[0]);
+    return 2;
+  }
+  const size_t max_len = strtoul(argv[1], nullptr, 10);
   Run({});
-  for (int i = 1; i < argc; ++i) {
+  for (int i = 2; i < argc; ++i) {
     std::ifstream file(argv[i], std::ios::binary);
     if (!file) {
       fprintf(stderr, "cannot open the seed %s\n", argv[i]);
       return 1;
     }
     const Input seed{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    if (seed.size() > max_len) {
+      fprintf(stderr, "the seed %s has %zu bytes, and max_len is %zu: libFuzzer would cut it\n",
+              argv[i], seed.size(), max_len);
+      return 1;
+    }
     Run(seed);
-    std::mt19937 random(static_cast<uint32_t>(i));
+    std::mt19937 random(static_cast<uint32_t>(i - 1));
     for (int mutation = 0; mutation < kMutationsPerSeed; ++mutation) {
       Input mutant = seed;
       for (size_t changes = 1 + Below(random, kMaxChanges); changes > 0; --changes) {
