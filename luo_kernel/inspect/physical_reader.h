@@ -34,6 +34,9 @@ class PhysicalReader {
   virtual const std::vector<MemoryRange>& ranges() const = 0;
   // kOutOfRange where not all of it can be read; `out` may be partly written then.
   virtual absl::Status Read(uint64_t address, absl::Span<uint8_t> out) const = 0;
+  // Where, at or after `address`, the next thing lies that may be readable, for those who know: so
+  // large gaps take no time. UINT64_MAX where nothing is left.
+  virtual uint64_t NextReadable(uint64_t address) const { return address; }
 
   // A copy of the structure at `address`, which may change or be anything.
   template <typename T>
@@ -47,6 +50,8 @@ class PhysicalReader {
   }
 
   // Calls visit(address, page) for each whole, aligned 4 KiB page that can be read, in order.
+  // After 256 MiB in a row of which none can be: only those all of whose MiB can be read, until one
+  // is found.
   void ForEachPage(
       absl::FunctionRef<void(uint64_t address, absl::Span<const uint8_t> page)> visit) const;
 

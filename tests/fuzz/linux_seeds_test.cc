@@ -9,6 +9,7 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "luo_kernel/abi/memfd_v2.h"
 #include "luo_kernel/inspect/handover_reader.h"
 #include "luo_kernel/inspect/memory_image.h"
+#include "luo_kernel/inspect/salvage.h"
 #include "luo_kernel/kho/block_list.h"
 #include "luo_kernel/kho/incoming_handover.h"
 #include "luo_kernel/luo/image.h"
@@ -136,8 +138,21 @@ TEST(LinuxSeedsTest, InspectionFindsNothingWrong) {
   const HandoverReport report =
       ReadHandover(memory, memory.begin().handover.root_address, "a seed");
   EXPECT_THAT(report.problems.kept(), ElementsAre());
+  ASSERT_TRUE(report.kexec.has_value());
   EXPECT_EQ(report.kexec->count, 1u);
   ExpectTheTestFiles(report);
+}
+
+TEST(LinuxSeedsTest, TheHandoverIsFoundInMemory) {
+  const SparseMemory memory = Load("inspect");
+  EXPECT_THAT(FindHandovers(memory), ElementsAre(memory.begin().handover.root_address));
+}
+
+TEST(LinuxSeedsTest, FilesAreSalvaged) {
+  const std::optional<HandoverReport> salvaged = Salvage(Load("inspect"));
+  ASSERT_TRUE(salvaged.has_value());
+  EXPECT_THAT(salvaged->problems.kept(), ElementsAre());
+  ExpectTheTestFiles(*salvaged);
 }
 
 TEST(LinuxSeedsTest, TheImageHasAllButTheContents) {
@@ -195,6 +210,8 @@ TEST(SparseMemoryTest, WhatIsNoneIsRefusedAndWhatIsCutIsPassedOver) {
   EXPECT_FALSE(with_ranges({{0, 0}}));
   EXPECT_FALSE(with_ranges({{~uint64_t{0}, 2}}));
   EXPECT_FALSE(with_ranges({{SparseMemory::kBootRange.start.value() - 1, 2}}));
+  EXPECT_TRUE(with_ranges({{0, SparseMemory::kMaxBytes}}));
+  EXPECT_FALSE(with_ranges({{0, SparseMemory::kMaxBytes}, {SparseMemory::kMaxBytes, 1}}));
   EXPECT_FALSE(with_ranges(std::vector<MemoryRange>(65)));
   const std::vector<uint8_t> input =
       SparseMemory::Format({}, {{0, 0x2000}}, {{0x1000, std::vector<uint8_t>(kPage, 9)}});

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -43,15 +44,16 @@ absl::StatusOr<SparseMemory> SparseMemory::Parse(absl::Span<const uint8_t> input
   SparseMemory memory;
   memory.begin_ = *begin;
   uint64_t end = 0;
+  uint64_t left = kMaxBytes;
   for (uint64_t i = 0; i < *range_count; ++i) {
     const auto range = Take<MemoryRange>(input);
-    if (!range.has_value() || range->address < end || range->size == 0 ||
-        range->size > kBootRange.start.value() ||
+    if (!range.has_value() || range->address < end || range->size == 0 || range->size > left ||
         range->address > kBootRange.start.value() - range->size) {
       return absl::InvalidArgumentError("ranges that cannot be");
     }
     memory.ranges_.push_back(*range);
     end = range->address + range->size;
+    left -= range->size;
   }
   memory.ranges_.push_back({kBootRange.start.value(), kBootRange.size});
 
@@ -154,6 +156,15 @@ absl::Status SparseMemory::Read(uint64_t address, absl::Span<uint8_t> out) const
   if (!bytes.ok()) return bytes.status();
   if (!out.empty()) memcpy(out.data(), bytes->data(), out.size());
   return absl::OkStatus();
+}
+
+uint64_t SparseMemory::NextReadable(uint64_t address) const {
+  const auto next = runs_.upper_bound(address);
+  if (next != runs_.begin()) {
+    const auto& [start, bytes] = *std::prev(next);
+    if (address - start < bytes.size()) return address;
+  }
+  return next != runs_.end() ? next->first : UINT64_MAX;
 }
 
 }  // namespace luo

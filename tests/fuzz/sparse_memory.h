@@ -48,7 +48,8 @@ class SparseMemory final : public WritablePhysicalMemory, public PhysicalReader 
                                             64 * abi::kPageSize};
   static constexpr PhysicalRange kBootScratch{kBootRange.start, 20 * abi::kPageSize};
 
-  // kInvalidArgument for what is no such input, has wrong ranges or more than kMaxPages pages.
+  // kInvalidArgument for what is no such input, has wrong ranges, more than kMaxBytes of them or
+  // more than kMaxPages pages.
   static absl::StatusOr<SparseMemory> Parse(absl::Span<const uint8_t> input);
 
   // An input that is parsed as `begin`, `ranges` and `pages`, {address: the page's bytes}.
@@ -65,6 +66,10 @@ class SparseMemory final : public WritablePhysicalMemory, public PhysicalReader 
 
   const std::vector<MemoryRange>& ranges() const override { return ranges_; }
   absl::Status Read(uint64_t address, absl::Span<uint8_t> out) const override;
+  uint64_t NextReadable(uint64_t address) const override;
+
+  // Of all ranges: what walks through a machine's memory is bounded by how much it has.
+  static constexpr uint64_t kMaxBytes = uint64_t{4} << 30;
 
  private:
   static constexpr size_t kMaxPages = 4096;
