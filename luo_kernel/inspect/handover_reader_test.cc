@@ -10,13 +10,13 @@
 #include <utility>
 #include <vector>
 
-#include "base/tree.h"
 #include "luo_kernel/abi/block.h"
 #include "luo_kernel/abi/kho_v4.h"
 #include "luo_kernel/abi/luo_v1.h"
 #include "luo_kernel/abi/luo_v5.h"
 #include "luo_kernel/abi/memfd_v2.h"
 #include "luo_kernel/inspect/test_handover.h"
+#include "luo_kernel/inspect/test_older_handover.h"
 
 namespace luo {
 namespace {
@@ -203,76 +203,25 @@ TEST_F(HandoverReaderTest, TheSearchFindsItAndNothingElse) {
 
 // Older kernels.
 
-// A handover of the first LUO's, in pages of their own: KHO's tree, LUO's, its sessions, files and
-// FLBs.
-class OlderTest : public HandoverReaderTest {
+class OlderTest : public ::testing::Test {
  protected:
-  static constexpr uint64_t kRoot = TestHandover::kMemory, kLuo = kRoot + kPage,
-                            kSessions = kLuo + kPage, kFiles = kSessions + kPage,
-                            kFlbs = kFiles + kPage;
+  static constexpr uint64_t kRoot = TestOlderHandover::kRoot, kLuo = TestOlderHandover::kLuo,
+                            kSessions = TestOlderHandover::kSessions;
 
-  OlderTest() {
-    abi::LuoSessionSer session = {};
-    strcpy(session.name, "web1");
-    session.file_set = {kFiles, 2};
-    Poke(kSessions, abi::LuoV1SessionHeaderSer{2});
-    Poke(kSessions + 8, session);
-    Poke(kSessions + 88, abi::LuoSessionSer{.name = "empty", .file_set = {}});
-    Poke(kFiles, abi::LuoFileSer{.compatible = "memfd-v1", .data = 0x1234, .token = 9});
-    Poke(kFiles + 64, abi::LuoFileSer{.compatible = "memfd-v1", .data = 0x5678, .token = 10});
-    Poke(kFlbs, abi::LuoFlbHeaderSer{1, 1});
-    Poke(kFlbs + 16, abi::LuoFlbSer{.name = "iommu-v1", .data = 5, .count = 2});
-    WriteLuo("luo-v1", "luo-session-v2");
-    WriteKho("kho-v1");
-  }
-
-  template <typename T>
-  void Poke(uint64_t address, const T& value) {
-    handover_.Poke(address, value);
-  }
-  void WriteTree(uint64_t address, const vmm::Tree& root) {
-    std::array<uint8_t, kPage> page = {};
-    const std::vector<uint8_t> bytes = vmm::EncodeTree(root).value();
-    std::copy(bytes.begin(), bytes.end(), page.begin());
-    handover_.Poke(address, page);
-  }
-  void WriteKho(const std::string& version) {
-    vmm::Tree root;
-    root.SetString("compatible", version);
-    root.SetStruct("preserved-memory-map", uint64_t{0x123000});
-    vmm::Tree luo("LUO");
-    luo.SetStruct(version == "kho-v1" ? "fdt" : "preserved-data", kLuo);
-    if (version == "kho-v3") luo.SetStruct("blob-size", kPage);
-    root.AddChild(std::move(luo));
-    WriteTree(kRoot, root);
-  }
-  void WriteLuo(const char* version, const char* session_version) {
-    vmm::Tree root;
-    root.SetString("compatible", version);
-    root.SetStruct("liveupdate-number", uint64_t{3});
-    vmm::Tree sessions("luo-session");
-    sessions.SetString("compatible", session_version);
-    sessions.SetStruct("luo-session-header", kSessions);
-    root.AddChild(std::move(sessions));
-    vmm::Tree flbs("luo-flb");
-    flbs.SetString("compatible", "luo-flb-v1");
-    flbs.SetStruct("luo-flb-header", kFlbs);
-    root.AddChild(std::move(flbs));
-    WriteTree(kLuo, root);
-  }
-  HandoverReport ReadOlder() { return ReadHandover(handover_.memory(), kRoot, "test"); }
   // Beside that the map cannot be read.
   void ExpectOlderProblem(const std::string& problem) {
-    EXPECT_THAT(ReadOlder().problems.kept(),
+    EXPECT_THAT(handover_.Read().problems.kept(),
                 ElementsAre(HasSubstr("an older version"), HasSubstr(problem)));
   }
+
+  TestOlderHandover handover_;
 };
 
 TEST_F(OlderTest, TheFirstReleaseIsShownWithoutItsMap) {
   for (const std::string version : {"kho-v1", "kho-v2", "kho-v3"}) {
     SCOPED_TRACE(version);
-    WriteKho(version);
-    const HandoverReport report = ReadOlder();
+    handover_.WriteKho(version);
+    const HandoverReport report = handover_.Read();
     EXPECT_THAT(report.problems.kept(),
                 ElementsAre(AllOf(HasSubstr(version), HasSubstr("\"kho-v4\""))));
     EXPECT_EQ(report.compatible, version);
@@ -289,13 +238,12 @@ TEST_F(OlderTest, TheFirstReleaseIsShownWithoutItsMap) {
     ASSERT_THAT(report.luo->flbs, SizeIs(1));
     EXPECT_EQ(report.luo->flbs[0].name, "iommu-v1");
   }
-  EXPECT_THAT(FindHandovers(handover_.memory()), ElementsAre(kRoot, handover_.tree()));
+  EXPECT_THAT(FindHandovers(handover_.memory()), ElementsAre(kRoot));
 }
 
 TEST_F(OlderTest, SessionsOfVersion1AreNamesOnly) {
-  WriteLuo("luo-v1", "luo-session-v1");
-  Poke(kSessions + 8 + 64, abi::LuoV1SessionNameSer{.name = "second"});
-  const HandoverReport report = ReadOlder();
+  handover_.WriteLuoWithNamesOnly();
+  const HandoverReport report = handover_.Read();
   EXPECT_THAT(report.problems.kept(), SizeIs(1));
   ASSERT_THAT(report.luo->sessions, SizeIs(2));
   EXPECT_EQ(report.luo->sessions[1].name, "second");
@@ -303,30 +251,60 @@ TEST_F(OlderTest, SessionsOfVersion1AreNamesOnly) {
 }
 
 TEST_F(OlderTest, VersionsThatNobodyKnowsAreNamed) {
-  WriteLuo("luo-v2", "luo-session-v2");
+  handover_.WriteLuo("luo-v2", "luo-session-v2");
   ExpectOlderProblem("a device tree of \"luo-v2\"");
-  WriteLuo("luo-v1", "luo-session-v3");
+  handover_.WriteLuo("luo-v1", "luo-session-v3");
   ExpectOlderProblem("its luo-session is \"luo-session-v3\", which is not known");
 }
 
 TEST_F(OlderTest, CountsBeyondWhatKernelsWriteAreTold) {
-  Poke(kSessions, abi::LuoV1SessionHeaderSer{820});
+  handover_.Poke(kSessions, abi::LuoV1SessionHeaderSer{820});
   ExpectOlderProblem("LUO, sessions: 820 of at most 819");
-  Poke(kSessions, abi::LuoV1SessionHeaderSer{2});
-  Poke(kSessions + 8 + offsetof(abi::LuoSessionSer, file_set.count), uint64_t{129});
+  handover_.Poke(kSessions, abi::LuoV1SessionHeaderSer{2});
+  handover_.Poke(kSessions + 8 + offsetof(abi::LuoSessionSer, file_set.count), uint64_t{129});
   ExpectOlderProblem("session \"web1\", files: 129 of at most 128");
 }
 
 TEST_F(OlderTest, AddressesOutsideMemoryAndWhatIsTakenTwiceAreTold) {
-  Poke(kSessions + 8 + offsetof(abi::LuoSessionSer, file_set.files), ~uint64_t{0} & -kPage);
+  handover_.Poke(kSessions + 8 + offsetof(abi::LuoSessionSer, file_set.files),
+                 ~uint64_t{0} & -kPage);
   ExpectOlderProblem("session \"web1\", files: no memory at 0xfffffffffffff000");
-  Poke(kSessions + 8 + offsetof(abi::LuoSessionSer, file_set.files), kSessions);
+  handover_.Poke(kSessions + 8 + offsetof(abi::LuoSessionSer, file_set.files), kSessions);
   ExpectOlderProblem("is something else's, or its own before");
 }
 
 TEST_F(OlderTest, ATreeThatIsCutIsTold) {
-  Poke<uint32_t>(kLuo + 4, 0x40000000);  // 64, big-endian
+  handover_.Poke<uint32_t>(kLuo + 4, 0x40000000);  // 64, big-endian
   ExpectOlderProblem("LUO's device tree");
+}
+
+// Memory of 64 TiB, zeros but for a handover.
+class FakeLargeMemory : public PhysicalReader {
+ public:
+  explicit FakeLargeMemory(const PhysicalReader& handover) : handover_(handover) {}
+  const std::vector<MemoryRange>& ranges() const override { return ranges_; }
+  absl::Status Read(uint64_t address, absl::Span<uint8_t> out) const override {
+    if (handover_.Has(address, out.size())) return handover_.Read(address, out);
+    std::fill(out.begin(), out.end(), 0);
+    return absl::OkStatus();
+  }
+
+ private:
+  const PhysicalReader& handover_;
+  const std::vector<MemoryRange> ranges_ = {{.address = 0, .size = kSize}};
+  static constexpr uint64_t kSize = uint64_t{1} << 46;
+};
+
+// In no time, and without memory for each page.
+TEST_F(OlderTest, ASubtreeMayClaimAllOfALargeMachinesMemory) {
+  const uint64_t huge = uint64_t{1} << 45;
+  handover_.WriteKho("kho-v3", {{"first", huge, huge}, {"again", huge + kPage, kPage}});
+  const HandoverReport report = ReadHandover(FakeLargeMemory(handover_.memory()), kRoot, "test");
+  EXPECT_THAT(report.problems.kept(),
+              ElementsAre(HasSubstr("an older version"),
+                          HasSubstr("\"again\": the page at 0x200000001000 is something else's")));
+  EXPECT_EQ(report.luo->sessions.size(), 2u);
+  EXPECT_GE(report.claimed_bytes, huge);
 }
 
 // The memory map.
@@ -485,6 +463,13 @@ TEST_F(HandoverReaderTest, AListOfFoliosThatMakesNoSenseIsTold) {
   ExpectProblem("has flags 0x8000");
   handover_.Poke<uint16_t>(folios + offsetof(abi::Vmalloc, order), 0xffff);
   ExpectProblem("in blocks of order 65535");
+}
+
+TEST_F(HandoverReaderTest, AListOfMoreFoliosThanAnyFileHasIsNotRead) {
+  const uint64_t folios = Memfd() + offsetof(abi::MemfdSer, folios);
+  handover_.Poke<uint32_t>(folios + offsetof(abi::Vmalloc, total_pages), (1 << 24) + 1);
+  ExpectProblem("its folio list is of 16777217 pages, and no file needs more than 16777216");
+  EXPECT_THAT(handover_.Read().luo->sessions[0].files[0].memfd->folios, SizeIs(0));
 }
 
 TEST_F(HandoverReaderTest, AListOfPagesThatGoesInCirclesEnds) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -30,11 +31,17 @@ bool Inspection::Claim(uint64_t address, uint64_t size, absl::string_view what) 
     problems_.Add(absl::StrFormat("%s: no memory at %#x, %d bytes", what, address, size));
     return false;
   }
-  for (uint64_t page = address / kPage; page < address / kPage + pages; ++page) {
-    if (metadata_pages_.insert(page).second) continue;
-    problems_.Add(absl::StrFormat("%s: the page at %#x is something else's, or its own before",
-                                  what, page * kPage));
-    return false;
+  if (pages > 0) {
+    const uint64_t end = address + pages * kPage;
+    // The first that ends behind `address`: the one before may reach into it.
+    auto taken = metadata_.upper_bound(address);
+    if (taken != metadata_.begin() && std::prev(taken)->second > address) --taken;
+    if (taken != metadata_.end() && taken->first < end) {
+      problems_.Add(absl::StrFormat("%s: the page at %#x is something else's, or its own before",
+                                    what, std::max(address, taken->first)));
+      return false;
+    }
+    metadata_.emplace(address, end);
   }
   if (preserved_ != nullptr && !preserved_->Covers(address, pages * kPage)) {
     problems_.Add(absl::StrFormat("%s: %#x is not preserved", what, address));
@@ -45,7 +52,8 @@ bool Inspection::Claim(uint64_t address, uint64_t size, absl::string_view what) 
 }
 
 bool Inspection::IsMetadata(uint64_t address) const {
-  return metadata_pages_.contains(address / kPage);
+  const auto next = metadata_.upper_bound(address);
+  return next != metadata_.begin() && address < std::prev(next)->second;
 }
 
 void Inspection::ClaimContents(uint64_t address, uint64_t size) {

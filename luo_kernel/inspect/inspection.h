@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 #include <functional>
+#include <map>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -73,7 +73,9 @@ class Inspection {
   Problems& problems_;
   std::vector<std::string> owners_;
   std::vector<Claimed> claims_;
-  std::unordered_set<uint64_t> metadata_pages_;
+  // {address: end}, apart. Not page by page: a size may say that all of a large machine's memory is
+  // metadata.
+  std::map<uint64_t, uint64_t> metadata_;
 };
 
 // "field" as a string, which has to end inside it; what else is in it is a problem of `what`.

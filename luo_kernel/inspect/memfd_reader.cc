@@ -17,6 +17,7 @@ namespace {
 
 constexpr uint64_t kPage = abi::kPageSize;
 constexpr uint64_t kFoliosPerPage = kPage / sizeof(abi::MemfdFolioSer);
+constexpr uint64_t kMaxListPages = (abi::kMaxMemfdPages + kFoliosPerPage - 1) / kFoliosPerPage;
 using FolioPage = std::array<abi::MemfdFolioSer, kFoliosPerPage>;
 
 // How often each thing is wrong with a file's folios: a line each, however many folios there are.
@@ -87,6 +88,11 @@ class MemfdReader {
     }
     if (area.order > kMaxAreaOrder) {
       Problem(absl::StrCat("its folio list is in blocks of order ", area.order));
+      return pages;
+    }
+    if (area.total_pages > kMaxListPages) {
+      Problem(absl::StrCat("its folio list is of ", area.total_pages,
+                           " pages, and no file needs more than ", kMaxListPages));
       return pages;
     }
     const uint64_t block_pages = uint64_t{1} << area.order;
