@@ -39,8 +39,7 @@ inline constexpr char kKhoSubtreeSizeProperty[] = "blob-size";
 inline constexpr uint64_t kKhoRootSize = kPageSize;
 
 // --- Older versions, of which only the subtrees are read here. They list what is preserved by
-// other
-// --- means, or place keys otherwise.
+// --- other means, or place keys otherwise.
 inline constexpr char kKhoV1Compatible[] = "kho-v1";  // the address in "fdt", no size
 inline constexpr char kKhoV2Compatible[] = "kho-v2";  // the address in "preserved-data", no size
 inline constexpr char kKhoV3Compatible[] = "kho-v3";  // as kho-v4

@@ -16,6 +16,7 @@
 #include "base/tree.h"
 #include "luo_kernel/abi/kho_v4.h"
 #include "luo_kernel/abi/luo_v5.h"
+#include "luo_kernel/inspect/device_tree.h"
 #include "luo_kernel/inspect/inspection.h"
 #include "luo_kernel/inspect/luo_reader.h"
 #include "luo_kernel/inspect/memfd_reader.h"
@@ -24,30 +25,12 @@
 namespace luo {
 namespace {
 
-using ::vmm::DecodeTree;
 using ::vmm::Tree;
 
 constexpr uint64_t kPage = abi::kPageSize;
-// Of a flattened device tree (Devicetree Specification v0.4, 5.2): magic, then the total size, both
-// big-endian.
-constexpr uint8_t kTreeMagic[] = {0xd0, 0x0d, 0xfe, 0xed};
 constexpr absl::string_view kAnyKho = "kho-v";
 // Linux has one a NUMA node and two more (kexec_handover.c, kho_reserve_scratch()).
 constexpr uint64_t kMaxScratchRegions = 4096;
-
-bool HasMagic(const uint8_t* page) { return memcmp(page, kTreeMagic, sizeof(kTreeMagic)) == 0; }
-
-// KHO's tree is one page.
-absl::StatusOr<Tree> ReadTree(absl::Span<const uint8_t> page) {
-  if (page.size() < 8 || !HasMagic(page.data()))
-    return absl::InvalidArgumentError("no device tree");
-  const uint64_t size = uint64_t{page[4]} << 24 | page[5] << 16 | page[6] << 8 | page[7];
-  if (size > page.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a device tree of ", size, " bytes, of which ", page.size(), " are there"));
-  }
-  return DecodeTree(page.first(size));
-}
 
 // KHO's numbers are in the machine's byte order, unlike those of other device trees.
 std::optional<uint64_t> Number(const Tree& node, absl::string_view name, Problems& problems) {
@@ -124,7 +107,7 @@ bool IsOlderKho(absl::string_view compatible) {
 // What the tree says. False where it says nothing that can be gone on with.
 bool ReadRoot(absl::Span<const uint8_t> bytes, HandoverReport& report) {
   Problems& problems = report.problems;
-  const absl::StatusOr<Tree> root = ReadTree(bytes);
+  const absl::StatusOr<Tree> root = ReadDeviceTree(bytes);
   if (!root.ok()) {
     problems.Add(absl::StrCat("device tree: ", root.status().message()));
     return false;
@@ -140,8 +123,7 @@ bool ReadRoot(absl::Span<const uint8_t> bytes, HandoverReport& report) {
   }
   if (report.compatible != abi::kKhoCompatible) {
     problems.Add(
-        absl::StrFormat("\"%s\", and only \"%s\" can be read, and subtrees of \"%s\" to "
-                        "\"%s\"",
+        absl::StrFormat("\"%s\", and only \"%s\" can be read, and subtrees of \"%s\" to \"%s\"",
                         absl::CHexEscape(report.compatible), abi::kKhoCompatible,
                         abi::kKhoV1Compatible, abi::kKhoV3Compatible));
     return false;
@@ -239,8 +221,8 @@ Report ReadHandovers(const PhysicalReader& memory, std::string source,
 std::vector<uint64_t> FindHandovers(const PhysicalReader& memory) {
   std::vector<uint64_t> found;
   memory.ForEachPage([&found](uint64_t address, absl::Span<const uint8_t> page) {
-    if (!HasMagic(page.data())) return;
-    const auto tree = ReadTree(page);
+    if (!IsDeviceTree(page)) return;
+    const auto tree = ReadDeviceTree(page);
     if (!tree.ok()) return;
     const auto compatible = tree->GetString(abi::kKhoCompatibleProperty);
     if (compatible.ok() && absl::StartsWith(*compatible, kAnyKho)) found.push_back(address);

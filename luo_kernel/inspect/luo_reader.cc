@@ -14,10 +14,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/tree.h"
-#include "luo_kernel/abi/kho_v4.h"
 #include "luo_kernel/abi/luo_v1.h"
 #include "luo_kernel/abi/luo_v5.h"
 #include "luo_kernel/abi/memfd_v2.h"
+#include "luo_kernel/inspect/device_tree.h"
 #include "luo_kernel/inspect/memfd_reader.h"
 
 namespace luo {
@@ -105,19 +105,15 @@ class FileTaker {
 
 // --- luo-v1: a device tree, and arrays in place of block lists. ---
 
-constexpr uint8_t kTreeMagic[] = {0xd0, 0x0d, 0xfe, 0xed};
-
 bool IsTree(Inspection& inspection, uint64_t address) {
-  const auto magic = inspection.memory().Load<std::array<uint8_t, sizeof(kTreeMagic)>>(address);
-  return magic.ok() && memcmp(magic->data(), kTreeMagic, sizeof(kTreeMagic)) == 0;
+  const auto start = inspection.memory().Load<std::array<uint8_t, 8>>(address);
+  return start.ok() && IsDeviceTree(*start);
 }
 
 std::optional<vmm::Tree> ReadV1Tree(Inspection& inspection, uint64_t address) {
   std::vector<uint8_t> page(abi::kLuoV1TreeBytes);
   if (!inspection.memory().Read(address, absl::MakeSpan(page)).ok()) return std::nullopt;
-  const uint64_t size = uint64_t{page[4]} << 24 | page[5] << 16 | page[6] << 8 | page[7];
-  absl::StatusOr<vmm::Tree> tree =
-      vmm::DecodeTree(absl::MakeConstSpan(page).first(std::min<uint64_t>(size, page.size())));
+  absl::StatusOr<vmm::Tree> tree = ReadDeviceTree(page);
   if (tree.ok()) return *std::move(tree);
   inspection.problems().Add(absl::StrCat("LUO's device tree: ", tree.status().message()));
   return std::nullopt;
@@ -255,9 +251,8 @@ std::optional<LuoReport> InspectLuo(Inspection& inspection, uint64_t address, ui
   luo.compatible = std::string(ser->compatible, strnlen(ser->compatible, sizeof(ser->compatible)));
   if (luo.compatible != abi::kLuoCompatible) {
     inspection.problems().Add(absl::StrFormat(
-        "LUO: \"%s\" at %#x, and only \"%s\" and \"%s\" can be read. A kernel "
-        "frees this page once it has read it, and what lies there now may be "
-        "anything",
+        "LUO: \"%s\" at %#x, and only \"%s\" and \"%s\" can be read. A kernel frees this page "
+        "once it has read it, and what lies there now may be anything",
         absl::CHexEscape(luo.compatible), address, abi::kLuoCompatible, abi::kLuoV1Compatible));
     return std::nullopt;
   }
