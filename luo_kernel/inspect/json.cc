@@ -87,9 +87,9 @@ OrderedJson Handover(const HandoverReport& handover, const ExtractedFiles* extra
                       {"compatible", handover.compatible},
                       {"scratch", std::move(scratch)},
                       {"map_address", Hex(handover.map_address)},
-                      {"map_bytes", handover.map_pages * 4096},
-                      {"preserved_bytes", handover.preserved_bytes},
-                      {"preserved_by_bytes", Counts(handover.preserved)},
+                      {"map_bytes", nullptr},
+                      {"preserved_bytes", nullptr},
+                      {"preserved_by_bytes", nullptr},
                       {"claimed_bytes", handover.claimed_bytes},
                       {"subtrees", std::move(subtrees)},
                       {"kexec", nullptr},
@@ -97,6 +97,12 @@ OrderedJson Handover(const HandoverReport& handover, const ExtractedFiles* extra
                       {"unassigned", OrderedJson::array()},
                       {"problems", handover.problems.kept()},
                       {"more_problems", handover.problems.dropped()}};
+  // Where the map could not be read nobody knows.
+  if (handover.map_pages != 0) {
+    json["map_bytes"] = handover.map_pages * 4096;
+    json["preserved_bytes"] = handover.preserved_bytes;
+    json["preserved_by_bytes"] = Counts(handover.preserved);
+  }
   if (handover.kexec.has_value()) {
     json["kexec"] = {{"previous_release", handover.kexec->previous_release},
                      {"count", handover.kexec->count}};

@@ -92,7 +92,7 @@ struct HandoverReport {
   std::string compatible;
   std::vector<MemoryRange> scratch;  // where the next kernel boots; empty where it is not known
   uint64_t map_address = 0;
-  uint64_t map_pages = 0;  // that the memory map itself takes
+  uint64_t map_pages = 0;  // that the memory map itself takes; 0: what is preserved is not known
   CountBySize preserved;
   uint64_t preserved_bytes = 0;
   uint64_t claimed_bytes = 0;  // of those, what the rest of this report accounts for

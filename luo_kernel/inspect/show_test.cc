@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "luo_kernel/inspect/json.h"
 #include "luo_kernel/inspect/test_handover.h"
+#include "luo_kernel/inspect/test_older_handover.h"
 #include "luo_kernel/inspect/text.h"
 
 namespace luo {
@@ -110,6 +111,10 @@ TEST(TextTest, SaysWhenThereIsNothing) {
   Report unwritten = SampleReport();
   unwritten.handovers[0].luo->sessions_address = 0;
   EXPECT_THAT(Text(unwritten, {}), HasSubstr("the kernel does that in reboot(KEXEC)"));
+  unwritten.handovers[0].luo->compatible = "luo-v1";
+  EXPECT_THAT(Text(unwritten, {}),
+              HasSubstr("no session is written down, or it could not be read"));
+  EXPECT_THAT(Text(unwritten, {}), Not(HasSubstr("reboot(KEXEC)")));
 }
 
 TEST(TextTest, BytesAreReadable) {
@@ -137,6 +142,18 @@ TEST(JsonTest, HasEveryFigure) {
   EXPECT_EQ(file["memfd"]["size"], 12289);
   EXPECT_EQ(file["memfd"]["folios_by_bytes"]["4096"], 2);
   EXPECT_EQ(handover["luo"]["sessions"][1]["files"][1]["memfd"], nullptr);
+}
+
+TEST(JsonTest, WhatIsPreservedIsNotKnownWithoutAMap) {
+  Report report;
+  report.handovers.push_back(TestOlderHandover().Read());
+  const auto json = nlohmann::json::parse(Json(report));
+  const auto& handover = json["handovers"][0];
+  EXPECT_EQ(handover["compatible"], "kho-v1");
+  for (const char* key : {"map_bytes", "preserved_bytes", "preserved_by_bytes"}) {
+    ASSERT_TRUE(handover.contains(key)) << key;
+    EXPECT_EQ(handover[key], nullptr) << key;
+  }
 }
 
 TEST(TextTest, ShowsMemfdsOfNoKnownSession) {

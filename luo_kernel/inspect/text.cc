@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "luo_kernel/abi/luo_v5.h"
 
 namespace luo {
 namespace {
@@ -173,8 +174,10 @@ class Writer {
     absl::StrAppend(&text_, ": ", Count(luo.sessions.size(), "session"), ", ", Count(files, "file"),
                     ", ", Count(luo.flbs.size(), "FLB"), "\n");
     if (luo.sessions_address == 0) {
-      absl::StrAppend(&text_,
-                      "    no session is written down: the kernel does that in reboot(KEXEC)\n");
+      absl::StrAppend(&text_, "    no session is written down",
+                      luo.compatible == abi::kLuoCompatible
+                          ? ": the kernel does that in reboot(KEXEC)\n"
+                          : ", or it could not be read\n");
     }
     size_t left = options_.all ? luo.sessions.size() : kSomeSessions;
     for (const SessionReport& session : luo.sessions) {
