@@ -283,7 +283,7 @@ absl::StatusOr<RunningKernel> ReadRunningKernel(std::optional<uint64_t> address,
           absl::StrCat(paths.debugfs,
                        " is not there: it takes root, a mounted debugfs, "
                        "CONFIG_KEXEC_HANDOVER_DEBUGFS and a kernel booted with kho=on"));
-      return absl::FailedPreconditionError(absl::StrJoin(notes, ";\n  "));
+      return absl::FailedPreconditionError(absl::StrJoin(notes, "; "));
     }
   }
   utsname name;

@@ -151,6 +151,7 @@ TEST_F(RunningKernelTest, WhereNothingCanBeSeenItSaysWhatIsMissing) {
   ASSERT_FALSE(kernel.ok());
   EXPECT_THAT(kernel.status().message(), HasSubstr("CONFIG_PROC_KCORE"));
   EXPECT_THAT(kernel.status().message(), HasSubstr("CONFIG_KEXEC_HANDOVER_DEBUGFS"));
+  EXPECT_THAT(kernel.status().message(), Not(HasSubstr("\n")));
 }
 
 TEST_F(RunningKernelTest, ACrashKernelPointsToTheOtherOnesMemory) {
