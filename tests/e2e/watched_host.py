@@ -97,7 +97,7 @@ class Debugger:
     def detach(self):
         try:
             self.ask("D")
-        except BrokenPipeError:
+        except ConnectionError:
             pass  # QEMU may close the connection before its answer is acknowledged.
         self.socket.close()
 
@@ -133,7 +133,11 @@ class WatchedHost:
     def __exit__(self, *_):
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
-            self.process.wait()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
         shutil.rmtree(self.work)
         shutil.rmtree(self.sockets)
 
