@@ -2,6 +2,7 @@
 // seeds (sparse_memory.h):
 //
 //   cut_seeds IMAGE CORPUS NAME      writes CORPUS/kho_tree/NAME, CORPUS/luo_v5/NAME, ...
+//   cut_seeds --older CORPUS         writes older_seeds.h's, CORPUS/inspect/luo_session_v1, ...
 //
 // IMAGE is taken when the next kernel has the handover and has not read it yet, so that all of it
 // is there; of sessions with a file of 4 KiB folios in one of them. tests/fuzz/linux_seeds takes
@@ -38,6 +39,7 @@
 #include "luo_kernel/kho/incoming_handover.h"
 #include "luo_kernel/luo/image.h"
 #include "luo_kernel/memfd/memfd_image.h"
+#include "tests/fuzz/older_seeds.h"
 #include "tests/fuzz/sparse_memory.h"
 
 namespace luo {
@@ -121,6 +123,22 @@ absl::StatusOr<uint64_t> ChooseMemfd(const LuoReport& luo) {
   return address;
 }
 
+absl::Status WriteSeed(const std::string& path, const std::vector<uint8_t>& bytes) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<ssize_t>(bytes.size()));
+  file.close();
+  if (!file) return absl::UnavailableError(path + " cannot be written");
+  printf("%s: %zu bytes\n", path.c_str(), bytes.size());
+  return absl::OkStatus();
+}
+
+absl::Status WriteOlderSeeds(const std::string& corpus) {
+  for (const auto& [name, seed] : OlderSeeds()) {
+    RETURN_IF_ERROR(WriteSeed(absl::StrCat(corpus, "/inspect/", name), seed));
+  }
+  return absl::OkStatus();
+}
+
 class Cutter {
  public:
   Cutter(const MemoryImage& image, const SparseMemory::Begin& begin, std::string corpus,
@@ -149,13 +167,7 @@ class Cutter {
 
  private:
   absl::Status Write(const std::string& target, const std::vector<uint8_t>& bytes) const {
-    const std::string path = absl::StrCat(corpus_, "/", target, "/", name_);
-    std::ofstream file(path, std::ios::binary);
-    file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<ssize_t>(bytes.size()));
-    file.close();
-    if (!file) return absl::UnavailableError(path + " cannot be written");
-    printf("%s: %zu bytes\n", path.c_str(), bytes.size());
-    return absl::OkStatus();
+    return WriteSeed(absl::StrCat(corpus_, "/", target, "/", name_), bytes);
   }
 
   // The image's own header, with the pages as its only memory.
@@ -258,11 +270,13 @@ absl::Status CutSeeds(const std::string& path, const std::string& corpus, const 
 }  // namespace luo
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    fprintf(stderr, "usage: cut_seeds IMAGE CORPUS NAME\n");
+  const bool older = argc == 3 && std::string(argv[1]) == "--older";
+  if (argc != 4 && !older) {
+    fprintf(stderr, "usage: cut_seeds IMAGE CORPUS NAME | --older CORPUS\n");
     return 2;
   }
-  const absl::Status status = luo::CutSeeds(argv[1], argv[2], argv[3]);
+  const absl::Status status =
+      older ? luo::WriteOlderSeeds(argv[2]) : luo::CutSeeds(argv[1], argv[2], argv[3]);
   if (status.ok()) return 0;
   fprintf(stderr, "cut_seeds: %s\n", std::string(status.message()).c_str());
   return 1;

@@ -12,7 +12,8 @@ def fuzz_target(name, srcs, deps, max_len = 4096):
 
     Args:
       name: also the folder of seeds, corpus/<name without "_fuzzer">/; each seed is a few hundred bytes, but
-        for those called linux_..., which linux_seeds cuts out of a real kernel's memory.
+        for those called linux_..., which linux_seeds cuts out of a real kernel's memory, and inspect's luo_session_...,
+        which it makes up.
       srcs: the target.
       deps: what it fuzzes.
       max_len: bytes of the longest input worth trying. libFuzzer would cut a longer seed: the test without a fuzzer

@@ -24,6 +24,7 @@
 #include "luo_kernel/kho/incoming_handover.h"
 #include "luo_kernel/luo/image.h"
 #include "luo_kernel/memfd/memfd_image.h"
+#include "tests/fuzz/older_seeds.h"
 #include "tests/fuzz/sparse_memory.h"
 #include "tests/support/live_update_files/files.h"
 
@@ -33,17 +34,21 @@ namespace {
 using ::testing::ContainsRegex;
 using ::testing::Each;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
-std::string PathOf(const std::string& target) {
-  return "tests/fuzz/corpus/" + target + "/linux_7_3";
+std::string PathOf(const std::string& target, const std::string& seed = "linux_7_3") {
+  return "tests/fuzz/corpus/" + target + "/" + seed;
+}
+
+std::vector<uint8_t> BytesOf(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file) << path;
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 SparseMemory Load(const std::string& target) {
-  std::ifstream file(PathOf(target), std::ios::binary);
-  EXPECT_TRUE(file) << PathOf(target);
-  const std::vector<uint8_t> bytes{std::istreambuf_iterator<char>(file), {}};
-  return SparseMemory::Parse(bytes).value();
+  return SparseMemory::Parse(BytesOf(PathOf(target))).value();
 }
 
 // {session, token} of all files.
@@ -166,6 +171,43 @@ TEST(LinuxSeedsTest, TheImageHasAllButTheContents) {
   EXPECT_THAT(report.handovers[0].problems.kept(), SizeIs(6));
   EXPECT_THAT(report.handovers[0].problems.kept(),
               Each(ContainsRegex("(is|are) not (in memory|memory|preserved)")));
+}
+
+// Older kernels.
+
+TEST(OlderSeedsTest, AreWhatCutSeedsMakes) {
+  for (const auto& [name, seed] : OlderSeeds()) {
+    EXPECT_EQ(BytesOf(PathOf("inspect", name)), seed) << name;
+  }
+}
+
+// What is read of one, with nothing wrong but that its map cannot be read.
+HandoverReport ReadOlderSeed(const std::string& name) {
+  const SparseMemory memory = SparseMemory::Parse(BytesOf(PathOf("inspect", name))).value();
+  EXPECT_THAT(FindHandovers(memory), ElementsAre(memory.begin().handover.root_address));
+  HandoverReport report = ReadHandover(memory, memory.begin().handover.root_address, "a seed");
+  EXPECT_THAT(report.problems.kept(), ElementsAre(HasSubstr("an older version")));
+  return report;
+}
+
+TEST(OlderSeedsTest, SessionsThatAreNamesAreRead) {
+  const HandoverReport report = ReadOlderSeed("luo_session_v1");
+  ASSERT_TRUE(report.luo.has_value());
+  EXPECT_EQ(report.compatible, "kho-v1");
+  EXPECT_EQ(report.luo->compatible, "luo-v1");
+  ASSERT_THAT(report.luo->sessions, SizeIs(2));
+  EXPECT_EQ(report.luo->sessions[1].name, "second");
+  EXPECT_THAT(report.luo->sessions[0].files, SizeIs(0));
+}
+
+TEST(OlderSeedsTest, SessionsWithFilesAreRead) {
+  const HandoverReport report = ReadOlderSeed("luo_session_v2");
+  ASSERT_TRUE(report.luo.has_value());
+  EXPECT_EQ(report.compatible, "kho-v3");
+  EXPECT_EQ(report.luo->compatible, "luo-v1");
+  ASSERT_THAT(report.luo->sessions, SizeIs(2));
+  EXPECT_THAT(report.luo->sessions[0].files, SizeIs(2));
+  EXPECT_THAT(report.luo->flbs, SizeIs(1));
 }
 
 // The format.
