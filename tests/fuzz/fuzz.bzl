@@ -46,5 +46,7 @@ def fuzz_target(name, srcs, deps, max_len = 4096):
             "//tests/fuzz:libfuzzer": ["-fsanitize=fuzzer"],
             "//conditions:default": [],
         }),
+        # A decoder has one thread, and tsan would take minutes to find nothing.
+        tags = ["notsan"],
         deps = deps,
     )
