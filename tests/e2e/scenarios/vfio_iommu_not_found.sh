@@ -17,7 +17,7 @@ expect_bus_master "$nic"
 text=$(vfio_update return "$nic") || fail "vfio_update ends with $?: $text"
 echo "$text"
 expect_match "$text" "^$nic: ENOLINK: "
-dmesg | grep "$nic: liveupdate: not taken over: blocked, and reset" || fail "$nic was not given up"
+dmesg | grep "$nic: liveupdate: not taken over: its IOMMU is not driven, and reset" || fail "$nic was not given up"
 dmesg | grep 'hardware may still use the old tables' || fail "the old tables were freed"
 expect_no_bus_master "$nic"
 expect_no_faults

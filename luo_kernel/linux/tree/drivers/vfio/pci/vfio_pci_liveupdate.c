@@ -943,13 +943,16 @@ static int vfio_pci_luo_retrieve(struct liveupdate_file_op_args *args)
 static void give_up(struct incoming_device *in, struct vfio_pci_core_device *vdev)
 {
 	struct pci_dev *pdev = get_incoming_pdev(in);
+	const char *state = "blocked";
 	int ret;
 
 	if (pdev)
 		pci_clear_master(pdev);
 	ret = vtd_liveupdate_block(&in->ser, pdev ? &pdev->dev : NULL);
-	if (ret == -ENODEV)
+	if (ret == -ENODEV) {
 		vtd_liveupdate_leak();
+		state = "its IOMMU is not driven";
+	}
 	if (!pdev) {
 		pr_warn("%04x:%02x:%02x.%d was not taken over and is gone\n",
 			in->ser.segment, in->ser.bus, PCI_SLOT(in->ser.devfn),
@@ -968,7 +971,7 @@ static void give_up(struct incoming_device *in, struct vfio_pci_core_device *vde
 		ret = pci_try_reset_function(pdev);
 	}
 	vtd_liveupdate_attach_default(&pdev->dev);
-	pci_warn(pdev, "liveupdate: not taken over: blocked, and %s (%d)\n",
+	pci_warn(pdev, "liveupdate: not taken over: %s, and %s (%d)\n", state,
 		 ret ? "not reset" : "reset", ret);
 	pci_dev_put(pdev);
 }
