@@ -33,9 +33,11 @@ if [ "$GENERATION" = 0 ]; then
   expect_refused '^vfio_preserve: ENOENT' /dev/iommu file
   expect_refused '^vfio_preserve: ENOENT' "/dev/vfio/$(basename "$(readlink "/sys/bus/pci/devices/$nic/iommu_group")")" file
   step "a next kernel that runs the IOMMU otherwise"
-  for words in iommu=strict intel-iommu=sm_on '"intremap=off"' pci=nomsi; do
+  for words in iommu=strict intel-iommu=sm_on '"intremap=off"' pci=nomsi "$(printf 'x\rintel_iommu=off')"; do
     expect_refused "EPROTO.*next kernel's options" "$nic" attached "$words"
   done
+  step "and one that has such words inside quotes, where they are none"
+  expect_match "$(vfio_preserve "$nic" attached 'x="a intel_iommu=off" maxcpus=1')" '^preserved'
   step "a device whose DMA bears the bridge's ID"
   expect_refused 'ENOTUNIQ.*second requester ID' "$(pci_address 0x8086:0x100e)" attached
   step "a device that another one can reach past the IOMMU"

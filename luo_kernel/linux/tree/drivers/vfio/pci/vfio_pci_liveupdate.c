@@ -25,6 +25,7 @@
 #include <linux/anon_inodes.h>
 #include <linux/bitmap.h>
 #include <linux/cleanup.h>
+#include <linux/ctype.h>
 #include <linux/delay.h>
 #include <linux/eventfd.h>
 #include <linux/init.h>
@@ -128,12 +129,24 @@ static const char * const mode_options[] = {
 	"pci=", "pcie_ports=", "acpi=", "noacpi", "kho=", "liveupdate=",
 };
 
+/* An option ends where next_arg() ends it: at a space outside quotes. */
+static size_t option_len(const char *at)
+{
+	bool quoted = false;
+	size_t len;
+
+	for (len = 0; at[len] && (quoted || !isspace(at[len])); len++)
+		if (at[len] == '"')
+			quoted = !quoted;
+	return len;
+}
+
 static const char *next_mode_option(const char *at, size_t *len)
 {
 	int i;
 
 	for (at = skip_spaces(at); *at; at = skip_spaces(at + *len)) {
-		*len = strcspn(at, " \t\n");
+		*len = option_len(at);
 		for (i = 0; i < ARRAY_SIZE(mode_options); i++)
 			if (parameqn(at + (*at == '"'), mode_options[i],
 				     strlen(mode_options[i])))
