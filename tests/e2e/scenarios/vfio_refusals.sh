@@ -33,7 +33,8 @@ if [ "$GENERATION" = 0 ]; then
   expect_refused '^vfio_preserve: ENOENT' /dev/iommu file
   expect_refused '^vfio_preserve: ENOENT' "/dev/vfio/$(basename "$(readlink "/sys/bus/pci/devices/$nic/iommu_group")")" file
   step "a next kernel that runs the IOMMU otherwise"
-  for words in iommu=strict intel-iommu=sm_on '"intremap=off"' pci=nomsi "$(printf 'x\rintel_iommu=off')"; do
+  for words in iommu=strict intel-iommu=sm_on '"intremap=off"' pci=nomsi nointremap iommu.passthrough=1 iommu.strict=1 \
+    nosmp maxcpus=0 "$(printf 'x\rintel_iommu=off')"; do
     expect_refused "EPROTO.*next kernel's options" "$nic" attached "$words"
   done
   step "and one that has such words inside quotes, where they are none"

@@ -122,11 +122,13 @@ void vfio_pci_liveupdate_loaded(struct kimage *image)
 
 /*
  * Options that decide how the next kernel sets up IOMMUs, interrupt remapping
- * and PCI. They may stand in quotes, and '-' stands for '_', as ever.
+ * and PCI. Without SMP there is no IO-APIC, so no interrupt remapping. They may
+ * stand in quotes, and '-' stands for '_', as ever.
  */
 static const char * const mode_options[] = {
-	"intel_iommu=", "iommu=", "intremap=", "nox2apic", "noapic", "nolapic",
-	"pci=", "pcie_ports=", "acpi=", "noacpi", "kho=", "liveupdate=",
+	"intel_iommu=", "iommu=", "iommu.passthrough=", "iommu.strict=",
+	"intremap=", "nointremap", "nox2apic", "noapic", "nolapic", "nosmp",
+	"maxcpus=0", "pci=", "pcie_ports=", "acpi=", "noacpi", "kho=", "liveupdate=",
 };
 
 /* An option ends where next_arg() ends it: at a space outside quotes. */
