@@ -72,8 +72,8 @@ _NIC_FLAGS = [
 _IOMMU = "caching-mode=on,aw-bits=48"
 
 # Of the vfio tests' second variant, on a kernel that looks for its own faults. KASAN's shadow, an eighth of the memory, is
-# allocated before the next kernel knows what was preserved. A kexec takes 9 to 40 s (two emulating CPUs, idle to loaded): the
-# NIC's ring holds the frames of 16 s at 1000 a second, and the slow disk at its usual speed would have ended its commands.
+# allocated before the next kernel knows what was preserved. A kexec takes tens of seconds: the NIC's ring holds the frames
+# of 16 s at 1000 a second, and the slow disk at its usual speed would have ended its commands.
 _DEBUG_FRAMES_PER_SECOND = 250
 
 _DEBUG_DISK_IOPS = 3
