@@ -21,6 +21,10 @@
 
 namespace vmm {
 
+// So many scattered places take more tables than vtd_liveupdate.max_tables allows: tests that need
+// that set it to as many (tests/e2e/BUILD.bazel).
+inline constexpr int kTooManyTables = 64;
+
 class DmaArena {
  public:
   // `size` is a multiple of the page size.

@@ -79,8 +79,6 @@ constexpr uint64_t kManagedKbSlack = 32;
 // The longest that a refusal may take: iommufd's and VFIO's locks are tried for a second each, on a
 // busy CPU.
 constexpr uint64_t kPatienceNs = 6000 * kNsPerMs;
-// The scenario sets the limit to as many.
-constexpr int kTooManyTables = 64;
 constexpr char kMaxTables[] = "/sys/module/vtd_liveupdate/parameters/max_tables";
 constexpr uint64_t kEduToken = 0x101;
 constexpr uint64_t kEduOffset = kNicArenaBytes;

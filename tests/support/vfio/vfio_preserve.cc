@@ -3,9 +3,9 @@
 //   vfio_preserve ADDRESS open|bound|attached|scattered|pasid|nesting-parent|nested [WORDS]
 //   vfio_preserve PATH file
 //
-// A device that is `scattered` is attached to a page table with 64 tables more than it needs. WORDS
-// are more words of the command line of a next kernel, which is loaded before. Prints "preserved"
-// and exits with 0 where it works, after everything was undone; else with 1 and the error.
+// A device that is `scattered` is attached to a page table with too many tables. WORDS are more
+// words of the command line of a next kernel, which is loaded before. Prints "preserved" and exits
+// with 0 where it works, after everything was undone; else with 1 and the error.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -60,7 +60,7 @@ absl::Status Run(int argc, char** argv) {
   if (state == "nesting-parent") drive = DriveByNestingParent;
   if (state == "nested") drive = DriveNested;
   ASSIGN_OR_RETURN(DrivenDevice driven, drive(std::move(device), arena));
-  if (state == "scattered") RETURN_IF_ERROR(arena.MapScattered(driven.ioas, 64));
+  if (state == "scattered") RETURN_IF_ERROR(arena.MapScattered(driven.ioas, kTooManyTables));
   RETURN_IF_ERROR(Preserve(driven.device));
   // Undone: so it can be done again.
   return Preserve(driven.device);

@@ -8,7 +8,7 @@
 // loads a next kernel with the command line LINE, makes CHANGE, and replaces the kernel. CHANGE is
 // one of
 //   detach   takes the first device from its page table
-//   map      maps memory for them that takes 64 tables more
+//   map      maps memory for them that takes too many tables
 //   load     loads a next kernel again, in vain
 // or a line for sh. Where the kernel refuses, the error is printed, nothing is preserved any more,
 // and the exit code is 1.
@@ -59,7 +59,7 @@ absl::Status LoadInVain() {
 
 absl::Status Change(const std::string& change, DrivenDevice& first, const DmaArena& arena) {
   if (change == "detach") return first.device.Detach();
-  if (change == "map") return arena.MapScattered(first.ioas, 64);
+  if (change == "map") return arena.MapScattered(first.ioas, kTooManyTables);
   if (change == "load") return LoadInVain();
   if (system(change.c_str()) != 0) return absl::InternalError(absl::StrCat(change, ": failed"));
   return absl::OkStatus();
