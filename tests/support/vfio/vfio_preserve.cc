@@ -56,9 +56,15 @@ absl::Status Run(int argc, char** argv) {
   }
   ASSIGN_OR_RETURN(const DmaArena arena, DmaArena::Create(1 << 20));
   auto drive = Drive;
-  if (state == "pasid") drive = DriveWithPasid;
-  if (state == "nesting-parent") drive = DriveByNestingParent;
-  if (state == "nested") drive = DriveNested;
+  if (state == "pasid") {
+    drive = DriveWithPasid;
+  } else if (state == "nesting-parent") {
+    drive = DriveByNestingParent;
+  } else if (state == "nested") {
+    drive = DriveNested;
+  } else if (state != "attached" && state != "scattered") {
+    return absl::InvalidArgumentError("no such state: " + state);
+  }
   ASSIGN_OR_RETURN(DrivenDevice driven, drive(std::move(device), arena));
   if (state == "scattered") RETURN_IF_ERROR(arena.MapScattered(driven.ioas, kTooManyTables));
   RETURN_IF_ERROR(Preserve(driven.device));
