@@ -24,10 +24,21 @@ Mapper::~Mapper() {
 }
 
 void Mapper::Run(Ioas& ioas, const DmaArena& arena) {
-  while (!stop_ && arena.MapScattered(ioas, 1).ok() && arena.UnmapScattered(ioas, 1).ok()) {
+  while (!stop_) {
+    status_ = arena.MapScattered(ioas, 1);
+    if (status_.ok()) status_ = arena.UnmapScattered(ioas, 1);
+    if (!status_.ok()) {
+      failed_ = true;
+      return;
+    }
     ++rounds_;
   }
 }
+absl::StatusOr<uint64_t> Mapper::Rounds() const {
+  if (failed_) return status_;
+  return rounds_;
+}
+
 
 SlowMapping::SlowMapping(Ioas& ioas, const std::string& path, int part)
     : thread_([this, &ioas, path, part] { status_ = Map(ioas, path, part); }) {}

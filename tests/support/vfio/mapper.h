@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "devices/vfio/iommu_fd.h"
 #include "tests/support/vfio/dma_arena.h"
+#include "absl/status/statusor.h"
 
 namespace vmm {
 
@@ -27,8 +28,8 @@ class Mapper {
   Mapper& operator=(const Mapper&) = delete;
   ~Mapper();
 
-  // How often it did so.
-  uint64_t rounds() const { return rounds_; }
+  // How often it did so, or the error that ended it.
+  absl::StatusOr<uint64_t> Rounds() const;
 
  private:
   void Run(Ioas& ioas, const DmaArena& arena);
@@ -36,7 +37,9 @@ class Mapper {
   std::atomic<bool> stop_ = false;
   std::atomic<uint64_t> rounds_ = 0;
   std::thread thread_;
+  std::atomic<bool> failed_ = false;
 };
+  absl::Status status_;  // written before failed_, and read after it
 
 // A thread that maps 32 pages of a file that is slow to read, the `part`th such 32; the kernel
 // reads them while it maps.

@@ -216,15 +216,16 @@ absl::Status ExpectBusy(const char* what, Reception& reception, const std::strin
   return ReceiveFor(500, reception.nic, reception.event_fd, reception.sequence);
 }
 
-// Makes `attempt` again and again while it finds the page table changing. Each time must be short.
-absl::Status UntilNotBusy(const char* what, const std::function<absl::Status()>& attempt) {
+// Makes `attempt` again and again while it finds the page table changing.
+absl::Status UntilNotBusy(const char* what, const Mapper& mapper,
+                          const std::function<absl::Status()>& attempt) {
   for (int i = 1; i <= 10; ++i) {
     const uint64_t begin = NowNs();
     const absl::Status status = attempt();
     const uint64_t ns = NowNs() - begin;
     printf("vfio_nic: %s, while a thread maps and unmaps: %s after %lu us\n", what,
            status.ok() ? "done" : NamedError(status).c_str(), ns / 1000);
-    if (ns > kPatienceNs) return absl::InternalError("it took too long");
+    RETURN_IF_ERROR(mapper.Rounds().status());
     if (StatusErrno(status) != EBUSY) return status;
   }
   return absl::InternalError("the thread keeps it from ever happening");
@@ -240,11 +241,13 @@ absl::Status Update(NicModel model, Reception& reception, const StateMemfd& memf
   RETURN_IF_ERROR(session.PreserveFd(reception.arena.memfd(), kArenaToken));
   RETURN_IF_ERROR(session.PreserveFd(memfd.fd(), kStateToken));
   const auto preserve = [&] { return reception.driven.device.Preserve(session, kNicToken); };
+  uint64_t rounds = 0;  // of the mapper, when the NIC was preserved
   std::optional<Mapper> mapper;
   if (how == "map") {
     mapper.emplace(reception.driven.ioas, reception.arena);
     RETURN_IF_ERROR(ExpectBusy("preserve", reception, slow_file, 0, preserve));
-    RETURN_IF_ERROR(UntilNotBusy("preserve", preserve));
+    RETURN_IF_ERROR(UntilNotBusy("preserve", *mapper, preserve));
+    ASSIGN_OR_RETURN(rounds, mapper->Rounds());
   } else if (how != "leave") {
     const uint64_t begin = NowNs();
     RETURN_IF_ERROR(preserve());
@@ -270,10 +273,12 @@ absl::Status Update(NicModel model, Reception& reception, const StateMemfd& memf
   fflush(stdout);
   if (edu.has_value()) RETURN_IF_ERROR(edu->StartCopy());
   if (!mapper.has_value()) return reboot();
-  printf("vfio_nic: the thread mapped %lu times\n", mapper->rounds());
+  ASSIGN_OR_RETURN(const uint64_t rounds_now, mapper->Rounds());
+  printf("vfio_nic: the thread mapped %lu times, %lu of them before the preservation\n", rounds_now,
+         rounds);
   fflush(stdout);
-  if (mapper->rounds() == 0) return absl::InternalError("the thread cannot map");
-  return UntilNotBusy("reboot", reboot);
+  if (rounds_now == rounds) return absl::InternalError("the thread maps no more");
+  return UntilNotBusy("reboot", *mapper, reboot);
 }
 
 // The edu device, if the machine has one, on the NIC's page table.
