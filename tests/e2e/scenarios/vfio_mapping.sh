@@ -1,6 +1,6 @@
 #!/bin/sh
 # User space maps memory for a device without end, and for seconds at a time, while the device is preserved and while the
-# kernel is replaced: each works, or fails soon; the device goes on all the time.
+# kernel is replaced: each works, or fails before such a time is over; the device goes on all the time.
 . /lib/e2e.sh
 
 touch "/share/vfio.ended.$((GENERATION - 1))"

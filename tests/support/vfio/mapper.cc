@@ -3,6 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
 
 #include "base/status.h"
 #include "base/unique_fd.h"
@@ -10,7 +14,8 @@
 namespace vmm {
 namespace {
 
-constexpr uint64_t kSlowBytes = 32 * 4096;
+constexpr uint64_t kPageSize = 4096;
+constexpr uint64_t kSlowBytes = 32 * kPageSize;
 constexpr uint64_t kSlowIova = 0x30'0000'0000;
 
 }  // namespace
@@ -21,6 +26,11 @@ Mapper::Mapper(Ioas& ioas, const DmaArena& arena)
 Mapper::~Mapper() {
   stop_ = true;
   thread_.join();
+}
+
+absl::StatusOr<uint64_t> Mapper::Rounds() const {
+  if (failed_) return status_;
+  return rounds_;
 }
 
 void Mapper::Run(Ioas& ioas, const DmaArena& arena) {
@@ -34,25 +44,42 @@ void Mapper::Run(Ioas& ioas, const DmaArena& arena) {
     ++rounds_;
   }
 }
-absl::StatusOr<uint64_t> Mapper::Rounds() const {
-  if (failed_) return status_;
-  return rounds_;
-}
-
 
 SlowMapping::SlowMapping(Ioas& ioas, const std::string& path, int part)
     : thread_([this, &ioas, path, part] { status_ = Map(ioas, path, part); }) {}
 
 SlowMapping::~SlowMapping() {
   if (thread_.joinable()) thread_.join();
+  if (memory_ != nullptr) munmap(memory_, kSlowBytes);
+}
+
+absl::Status SlowMapping::Begin() {
+  while (!done_) {
+    if (memory_ != nullptr) {
+      std::array<uint8_t, kSlowBytes / kPageSize> pages;
+      if (mincore(memory_, kSlowBytes, pages.data()) < 0) return ErrnoStatus(errno, "mincore");
+      if (std::any_of(pages.begin(), pages.end(), [](uint8_t page) { return (page & 1) != 0; })) {
+        return absl::OkStatus();
+      }
+    }
+    usleep(1000);
+  }
+  return End();
 }
 
 absl::Status SlowMapping::End() {
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
   return status_;
 }
 
 absl::Status SlowMapping::Map(Ioas& ioas, const std::string& path, int part) {
+  absl::Status status = MapSlowly(ioas, path, part);
+  done_ = true;
+  if (status.ok()) status = ioas.Unmap(kSlowIova, kSlowBytes).status();
+  return status;
+}
+
+absl::Status SlowMapping::MapSlowly(Ioas& ioas, const std::string& path, int part) {
   const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return ErrnoStatus(errno, path);
   // Not from the file's start, which was read when the disk was found.
@@ -61,10 +88,8 @@ absl::Status SlowMapping::Map(Ioas& ioas, const std::string& path, int part) {
   if (memory == MAP_FAILED) return ErrnoStatus(errno, path);
   // One page at a time.
   madvise(memory, kSlowBytes, MADV_RANDOM);
-  absl::Status status = ioas.MapMemory(memory, kSlowBytes, kSlowIova, DmaAccess::kReadWrite);
-  if (status.ok()) status = ioas.Unmap(kSlowIova, kSlowBytes).status();
-  munmap(memory, kSlowBytes);
-  return status;
+  memory_ = memory;
+  return ioas.MapMemory(memory, kSlowBytes, kSlowIova, DmaAccess::kReadWrite);
 }
 
 }  // namespace vmm

@@ -2,6 +2,8 @@
 //
 //   Mapper mapper(ioas, arena);                     // maps and unmaps, until it goes
 //   SlowMapping mapping(ioas, "/dev/nvme0n1", 0);   // one map request that takes seconds
+//   RETURN_IF_ERROR(mapping.Begin());
+//   ...
 //   RETURN_IF_ERROR(mapping.End());
 #ifndef TESTS_SUPPORT_VFIO_MAPPER_H_
 #define TESTS_SUPPORT_VFIO_MAPPER_H_
@@ -13,9 +15,9 @@
 #include <thread>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "devices/vfio/iommu_fd.h"
 #include "tests/support/vfio/dma_arena.h"
-#include "absl/status/statusor.h"
 
 namespace vmm {
 
@@ -35,11 +37,11 @@ class Mapper {
   void Run(Ioas& ioas, const DmaArena& arena);
 
   std::atomic<bool> stop_ = false;
-  std::atomic<uint64_t> rounds_ = 0;
-  std::thread thread_;
   std::atomic<bool> failed_ = false;
-};
+  std::atomic<uint64_t> rounds_ = 0;
   absl::Status status_;  // written before failed_, and read after it
+  std::thread thread_;
+};
 
 // A thread that maps 32 pages of a file that is slow to read, the `part`th such 32; the kernel
 // reads them while it maps.
@@ -51,12 +53,19 @@ class SlowMapping {
   SlowMapping& operator=(const SlowMapping&) = delete;
   ~SlowMapping();
 
+  // Waits until the kernel has read one page: from then on it holds on to the address space.
+  absl::Status Begin();
+  // Whether all is mapped, or it failed.
+  bool done() const { return done_; }
   // Waits until all is mapped, and unmaps it.
   absl::Status End();
 
  private:
   absl::Status Map(Ioas& ioas, const std::string& path, int part);
+  absl::Status MapSlowly(Ioas& ioas, const std::string& path, int part);
 
+  std::atomic<bool> done_ = false;
+  std::atomic<void*> memory_ = nullptr;  // the pages of the file; null before
   absl::Status status_;
   std::thread thread_;
 };
