@@ -11,6 +11,7 @@ if [ -n "$pretend" ]; then step "pretended: $pretend"; fi
 
 for state in $(parameter states none | tr , ' '); do
   step "$state"
+  expect_no_faults
   dmesg -c >/dev/null
   if text=$(vfio_preserve "$nic" "$state"); then fail "the kernel preserves it"; fi
   echo "$text"
