@@ -80,7 +80,7 @@ _DEBUG_DISK_IOPS = 3
 
 DEBUG_KERNEL_FLAGS = [
     "--kernel $(rootpath @debug_kernel//:bzImage)",
-    "--no-reports",
+    "--fail-on-reports",
     "--append kho_scratch=64M,768M,128M",
     "--append iommu.debug_pagealloc=1",
     "--append e2e.frames_per_second=%d" % _DEBUG_FRAMES_PER_SECOND,

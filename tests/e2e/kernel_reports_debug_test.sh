@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What tools/test_host/run --no-reports makes of a host kernel's faults, which a scenario provokes while all else is well:
+# What tools/test_host/run --fail-on-reports makes of a host kernel's faults, which a scenario provokes while all else is well:
 # it fails, and names each. Without them it does not.
 #
 #   kernel_reports_debug_test.sh FLAG...
