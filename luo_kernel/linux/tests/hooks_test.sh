@@ -16,19 +16,19 @@ linux=$(linux_source) || exit 0
 work=$(mktemp -d "${TEST_TMPDIR:-/tmp}/hooks.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/linux"
-# Only what the hooks touch, and the folders of our own files.
+# Only what the hooks touch.
 unusual=luo_kernel/linux/tests/unusual-hardware.patch
 (cd "$linux" && sed -n 's|^--- a/||p' "$OLDPWD"/luo_kernel/linux/patches/*.patch "$OLDPWD/$unusual" | sort -u |
   xargs cp --parents -t "$work/linux")
-(cd luo_kernel/linux/tree && find . -mindepth 1 -type d) | while read -r dir; do mkdir -p "$work/linux/$dir"; done
 sums() { (cd "$1" && find . -type f | sort | xargs sha256sum); }
 
 before=$(sums "$work/linux")
 tools/host_kernel/patched_source "$work/linux" "$work/copy"
 [[ $(sums "$work/linux") == "$before" ]] || fail "the pristine source was written to"
-[[ -e $work/copy/drivers/vfio/pci/vfio_pci_liveupdate.c ]] || fail "our files are not in the copy"
+[[ -e $work/copy/drivers/vfio/pci/liveupdate/handler.c ]] || fail "our files are not in the copy"
 tools/host_kernel/patched_source "$work/linux" "$work/wrong" luo_kernel/linux/tests/translation-dropped.patch
-cmp -s {"$work/wrong","$work/copy"}/drivers/iommu/intel/liveupdate.c && fail "a test's patch changed nothing"
+cmp -s {"$work/wrong","$work/copy"}/drivers/iommu/intel/liveupdate/incoming.c &&
+  fail "a test's patch changed nothing"
 tools/host_kernel/patched_source "$work/linux" "$work/unusual" "$unusual"
 grep -q pretend "$work/unusual/drivers/iommu/intel/dmar.c" || fail "a test's patch changed nothing"
 grep -q intel_liveupdate_shutdown "$work/copy/drivers/iommu/intel/iommu.c" || fail "a hook is not in the copy"

@@ -3,7 +3,7 @@
 set -euo pipefail
 source luo_kernel/linux/tests/lib.sh
 linux=$(linux_source) || exit 0
-command -v sparse >/dev/null || { echo "no sparse: not tested"; exit 0; }
+command -v sparse >/dev/null || skip "no sparse"
 
 # Beside the source, for hard links.
 work=$(mktemp -d "$(cache_dir)/sparse.XXXXXX")
@@ -24,6 +24,6 @@ if grep -E 'liveupdate|luo_versions|abi/vfio_pci' "$work/log" | grep -E 'warning
   fail "see above"
 fi
 for object in "${objects[@]}"; do
-  grep -q "CHECK .*$(basename "${object%.o}").c" "$work/log" || fail "$object was not checked"
+  grep -q "CHECK .*/${object%.o}.c" "$work/log" || fail "$object was not checked"
 done
 echo "${#objects[@]} files checked"
