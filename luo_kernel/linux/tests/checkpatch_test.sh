@@ -4,7 +4,7 @@
 set -euo pipefail
 source luo_kernel/linux/tests/lib.sh
 linux=$(linux_source) || exit 0
-command -v perl >/dev/null || { echo "no perl: not tested"; exit 0; }
+command -v perl >/dev/null || skip "no perl"
 
 # Ignored: who maintains a file, and spdxcheck's module, are matters of Linux's own tree; patches lie here without mail
 # headers, and their subject is the first line.

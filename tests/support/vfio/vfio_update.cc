@@ -10,6 +10,8 @@
 //   detach   takes the first device from its page table
 //   map      maps memory for them that takes too many tables
 //   load     loads a next kernel again, in vain
+//   arm      arms an interrupt of the first device at the same time, which pretend=slow-irqs makes
+//            a matter of seconds
 // or a line for sh. Where the kernel refuses, the error is printed, nothing is preserved any more,
 // and the exit code is 1.
 //
@@ -18,8 +20,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -28,6 +33,7 @@
 #include "base/unique_fd.h"
 #include "devices/vfio/pci_sysfs.h"
 #include "devices/vfio/vfio_device.h"
+#include "devices/vfio/vfio_interrupts.h"
 #include "luo_kernel/client/kernel_live_update.h"
 #include "tests/support/vfio/device_setup.h"
 #include "tests/support/vfio/dma_arena.h"
@@ -55,6 +61,18 @@ absl::Status LoadInVain() {
   printf("vfio_update: load: %s\n", NamedError(status).c_str());
   if (status.ok()) return absl::InternalError("the kernel was loaded");
   return absl::OkStatus();
+}
+
+// Arms an interrupt in a thread of its own, which is in the midst of it when this returns.
+absl::StatusOr<std::thread> BeginToArm(const VfioDevice& device) {
+  ASSIGN_OR_RETURN(VfioInterrupts interrupts, device.Interrupts(InterruptKind::kMsi));
+  std::thread thread([interrupts = std::move(interrupts)]() mutable {
+    const UniqueFd event(eventfd(0, EFD_CLOEXEC));
+    const absl::Status status = interrupts.SetEventFds(0, {event.get()});
+    printf("vfio_update: arm: %s\n", status.ok() ? "done" : NamedError(status).c_str());
+  });
+  usleep(500'000);
+  return thread;
 }
 
 absl::Status Change(const std::string& change, DrivenDevice& first, const DmaArena& arena) {
@@ -91,9 +109,16 @@ absl::Status Leave(const std::string& line, const std::string& change,
     others.push_back(std::move(device));
   }
   RETURN_IF_ERROR(LoadNextKernelWith(line));
-  RETURN_IF_ERROR(Change(change, first, arena));
+  std::thread arming;
+  if (change == "arm") {
+    ASSIGN_OR_RETURN(arming, BeginToArm(first.device));
+  } else {
+    RETURN_IF_ERROR(Change(change, first, arena));
+  }
   fflush(stdout);
-  return SystemKexec().Execute();
+  const absl::Status status = SystemKexec().Execute();
+  if (arming.joinable()) arming.join();
+  return status;
 }
 
 absl::Status TakeOver(luo::LiveUpdateSession& session, uint64_t token, const DmaArena& arena,
