@@ -24,6 +24,6 @@ if grep -E 'liveupdate|luo_versions|abi/vfio_pci' "$work/log" | grep -E 'warning
   fail "see above"
 fi
 for object in "${objects[@]}"; do
-  grep -q "CHECK .*/${object%.o}.c" "$work/log" || fail "$object was not checked"
+  grep -q "CHECK .*[ /]${object%.o}\.c" "$work/log" || fail "$object was not checked"
 done
 echo "${#objects[@]} files checked"
