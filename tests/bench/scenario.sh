@@ -5,7 +5,8 @@
 
 rounds=$(parameter rounds 3)
 boots=$(parameter boots 5)
-sizes="256 1024 2048"
+# In MiB. The first one's blackout is set against the bare kexec.
+sizes=$(parameter sizes 256,1024,2048 | tr , ' ')
 
 figure() { echo "$1 $2" >>/share/figures; }
 
@@ -53,9 +54,12 @@ begin_update() {
   vm=vm-$1-$2
   step "round $1, a VM of $2 MiB"
   wait_for_luod
+  # As much at work in guests of any size, if it can be.
+  percent=$((1280 / $2))
+  if [ $percent = 0 ]; then percent=1; fi
   # shellcheck disable=SC2046  # Words on purpose.
   start_vm "$vm" $(stock_guest) --memory "$2M" --prefault \
-    --cmdline "console=ttyS0 quiet tsc=reliable workload.memory_percent=5"
+    --cmdline "console=ttyS0 quiet tsc=reliable workload.memory_percent=$percent"
   wait_for_line "$vm" '^WORKLOAD ready' 300
   expect_running "$vm"
   ask "$vm" reset-gap '^RESET-GAP' 60
