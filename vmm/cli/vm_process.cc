@@ -104,6 +104,7 @@ int VmProcess::Run(std::unique_ptr<Machine> machine, const Start& start) {
     }
     signal = WaitForEnd(*machine);
   }
+  // An update that the VM's end met has stopped both already, for good.
   machine->Pause();
   console_->Stop();
   machine.reset();

@@ -65,12 +65,15 @@ absl::StatusOr<FreezeReply> MachineUpdate::Freeze() {
 }
 
 void MachineUpdate::Cancel() {
-  // The guest first: it waits for nothing that the session's end would give it.
+  // luod knows, or the connection to it is closed. The guest first: it waits for nothing that the
+  // session's end would give it.
   if (std::exchange(paused_, false)) {
     surroundings_.go_on();
     machine_->Resume();
   }
   session_.reset();
 }
+
+void MachineUpdate::End() { session_.reset(); }
 
 }  // namespace vmm

@@ -42,6 +42,7 @@ class MachineUpdate final : public LiveUpdateTarget {
   absl::StatusOr<PrepareReply> Prepare(UniqueFd session) override;
   absl::StatusOr<FreezeReply> Freeze() override;
   void Cancel() override;
+  void End() override;
 
  private:
   Machine* const machine_;

@@ -176,6 +176,32 @@ TEST_F(MachineUpdateTest, CancelAfterAFailedFreezeLetsTheGuestGoOn) {
   });
 }
 
+TEST_F(MachineUpdateTest, EndLeavesAFrozenGuestStandingStill) {
+  WithLuo([&] {
+    ASSERT_TRUE(update_->Prepare(luo_.NewSession()).ok());
+    ASSERT_TRUE(update_->Freeze().ok());
+    update_->End();
+    EXPECT_TRUE(luo_.session_closed());
+    ExpectStandsStill();
+    EXPECT_EQ(went_on_, 0);
+    // What the process does next needs no guest that runs.
+    machine_->Pause();
+    ExpectStandsStill();
+    machine_.reset();
+  });
+}
+
+TEST_F(MachineUpdateTest, EndOfAPreparedMachineClosesTheSessionAlone) {
+  WithLuo([&] {
+    ASSERT_TRUE(update_->Prepare(luo_.NewSession()).ok());
+    update_->End();
+    EXPECT_TRUE(luo_.session_closed());
+    EXPECT_TRUE(Counts(*machine_));
+    EXPECT_EQ(quiesced_, 0);
+    EXPECT_EQ(went_on_, 0);
+  });
+}
+
 // All of an update but the kexec.
 TEST_F(MachineUpdateTest, AFrozenMachineIsRetrievedOnceAndGoesOn) {
   WithLuo([&] {

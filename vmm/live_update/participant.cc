@@ -17,6 +17,7 @@ namespace {
 constexpr uint32_t kRegisterRequestId = 1;
 constexpr std::chrono::seconds kRegisterTimeout{10};
 constexpr std::chrono::milliseconds kForever{-1};
+constexpr std::chrono::milliseconds kNow{0};
 
 template <typename Reply>
 Message AnswerOf(uint32_t request, const absl::StatusOr<Reply>& reply) {
@@ -44,7 +45,13 @@ Participant::~Participant() {
 void Participant::Run() {
   do {
     absl::Status lost = Serve();
-    CancelUpdate();
+    // The connection is closed by now, and luod sees that unless it has had its last look before
+    // the kexec. A lost luod makes no kexec; one that this VM leaves by ending may.
+    if (Wait(-1, kNow) == Wake::kStop) {
+      EndUpdate();
+    } else {
+      CancelUpdate();
+    }
     std::string line = absl::StrCat("live update: ", lost.message());
     if (line != last_line_) options_.log(line);
     last_line_ = line;
@@ -101,6 +108,10 @@ Message Participant::Answer(Message request) {
 
 void Participant::CancelUpdate() {
   if (std::exchange(updating_, false)) target_->Cancel();
+}
+
+void Participant::EndUpdate() {
+  if (std::exchange(updating_, false)) target_->End();
 }
 
 Participant::Wake Participant::Wait(int socket, std::chrono::milliseconds timeout) {

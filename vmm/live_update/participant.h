@@ -8,9 +8,9 @@
 //                                       &machine_update));
 //
 // luod may come and go: without one the guest runs on, and a new connection is tried every `retry`.
-// When luod is lost between PREPARE and the kexec the update is cancelled. Start a resumed VM's
-// Participant only when its session is finished and its vCPUs run (`registration.resumed`): luod
-// lets go of the session then.
+// When luod is lost between PREPARE and the kexec the update is cancelled; when the VM ends there,
+// a paused guest stays so. Start a resumed VM's Participant only when its session is finished and
+// its vCPUs run (`registration.resumed`): luod lets go of the session then.
 #ifndef VMM_LIVE_UPDATE_PARTICIPANT_H_
 #define VMM_LIVE_UPDATE_PARTICIPANT_H_
 
@@ -36,12 +36,15 @@ class LiveUpdateTarget {
   // Preserves the guest's RAM in `session` and keeps it, while the guest runs.
   virtual absl::StatusOr<PrepareReply> Prepare(UniqueFd session) = 0;
   // Pauses the guest, writes the state memfd and preserves it. Only after Prepare(). After OK the
-  // guest must not run and its memory must not change until Cancel(). On an error the guest may run
-  // again or wait for Cancel().
+  // guest must not run and its memory must not change until Cancel(), if that comes. On an error
+  // the guest may run again or wait for Cancel().
   virtual absl::StatusOr<FreezeReply> Freeze() = 0;
-  // Closes the session, lets the guest run as before Prepare(). Called after any Prepare(), failed
-  // or not.
+  // Lets the guest run as before Prepare(), closes the session. This or End() is called after any
+  // Prepare(), failed or not.
   virtual void Cancel() = 0;
+  // The VM ends: closes the session; a guest that is paused stays so. luod may have had its last
+  // look before the kexec, and the next kernel then goes on from the state as Freeze() wrote it.
+  virtual void End() = 0;
 };
 
 class Participant {
@@ -58,7 +61,8 @@ class Participant {
   // `target` must outlive the Participant.
   static absl::StatusOr<std::unique_ptr<Participant>> Start(Options options,
                                                             LiveUpdateTarget* target);
-  // Ends the thread after the call it is in, if any; cancels an update in progress.
+  // The VM ends: ends the thread after the call it is in, if any, closes the connection to luod,
+  // and then ends an update in progress.
   ~Participant();
 
  private:
@@ -71,6 +75,7 @@ class Participant {
   absl::Status Register(int socket);
   Message Answer(Message request);
   void CancelUpdate();
+  void EndUpdate();
   // Waits for the end of the Participant or something to read from `socket` (-1: none).
   enum class Wake { kStop, kReadable, kTimeout };
   Wake Wait(int socket, std::chrono::milliseconds timeout);

@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -27,6 +28,10 @@ class FakeTarget : public LiveUpdateTarget {
     return FreezeReply{.state_bytes = 100};
   }
   void Cancel() override { Record("cancel"); }
+  void End() override {
+    at_end();
+    Record("end");
+  }
 
   // Waits until `count` calls were made and returns them.
   std::vector<std::string> Calls(size_t count) {
@@ -37,6 +42,7 @@ class FakeTarget : public LiveUpdateTarget {
 
   absl::Status prepare_status;
   absl::Status freeze_status;
+  std::function<void()> at_end = [] {};
 
  private:
   void Record(std::string call) {
@@ -192,13 +198,38 @@ TEST_F(ParticipantTest, ARefusedRegistrationIsTriedAgain) {
   EXPECT_EQ(Ask(AcceptRegistered(), MessageType::kPing)->type, MessageType::kOk);
 }
 
-TEST_F(ParticipantTest, EndingCancels) {
+// Were it cancelled, a frozen guest would run on, and the next kernel might go on with it too.
+TEST_F(ParticipantTest, EndingClosesTheConnectionAndThenEndsTheUpdate) {
+  Start();
+  UniqueFd luod = AcceptRegistered();
+  ssize_t received = -1;
+  target_.at_end = [&] {
+    char byte;
+    received = recv(luod.get(), &byte, sizeof(byte), MSG_DONTWAIT);
+  };
+  ASSERT_EQ(Ask(luod, MessageType::kPrepare, true)->type, MessageType::kOk);
+  ASSERT_EQ(Ask(luod, MessageType::kFreeze)->type, MessageType::kOk);
+  participant_.reset();
+  EXPECT_EQ(target_.Calls(3), (Calls{"prepare", "freeze", "end"}));
+  EXPECT_EQ(received, 0) << "the connection was open still";
+}
+
+TEST_F(ParticipantTest, EndingAfterAFailedPrepareEndsTheUpdateToo) {
+  target_.prepare_status = absl::ResourceExhaustedError("no memory");
+  Start();
+  UniqueFd luod = AcceptRegistered();
+  ASSERT_EQ(Ask(luod, MessageType::kPrepare, true)->type, MessageType::kError);
+  participant_.reset();
+  EXPECT_EQ(target_.Calls(2), (Calls{"prepare", "end"}));
+}
+
+TEST_F(ParticipantTest, EndingWithoutAnUpdateAsksNothing) {
   Start();
   UniqueFd luod = AcceptRegistered();
   ASSERT_EQ(Ask(luod, MessageType::kPrepare, true)->type, MessageType::kOk);
+  ASSERT_EQ(Ask(luod, MessageType::kCancel)->type, MessageType::kOk);
   participant_.reset();
-  EXPECT_EQ(target_.Calls(2), (Calls{"prepare", "cancel"}));
-  EXPECT_EQ(ReceiveMessage(luod.get()).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(target_.Calls(0), (Calls{"prepare", "cancel"}));
 }
 
 TEST_F(ParticipantTest, RefusesANameThatIsNone) {
