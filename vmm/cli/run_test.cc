@@ -1,7 +1,9 @@
 // `vmm run` from its start to its end, on real KVM: what a user sees, types and gets as exit code.
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -11,9 +13,11 @@
 #include <iterator>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/status.h"
 #include "base/unique_fd.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -21,6 +25,9 @@
 #include "vmm/cli/child_process.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/kvm/kvm.h"
+#include "vmm/live_update/messages.h"
+#include "vmm/live_update/protocol.h"
+#include "vmm/live_update/socket.h"
 
 namespace vmm {
 namespace {
@@ -208,6 +215,49 @@ TEST_F(RunTest, WithoutLuodItSaysSoOnceAndRuns) {
   EXPECT_EQ(vmm.WaitForExit(), kExitPowerOff);
   const std::string errors = vmm.errors();
   EXPECT_EQ(std::count(errors.begin(), errors.end(), '\n'), 1) << errors;
+}
+
+// A VM that registered with the test, and is content with that.
+struct RegisteredVm {
+  UniqueFd connection;
+  RegisterRequest registration;
+};
+
+absl::StatusOr<RegisteredVm> AcceptVm(const UniqueFd& listener) {
+  constexpr int kPatienceMs = 30'000;
+  pollfd readable = {listener.get(), POLLIN, 0};
+  if (poll(&readable, 1, kPatienceMs) != 1) return absl::DeadlineExceededError("no VM registers");
+  UniqueFd connection(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  ASSIGN_OR_RETURN(Message request, ReceiveMessage(connection.get()));
+  ASSIGN_OR_RETURN(RegisterRequest registration, RegisterRequest::FromTree(request.body));
+  RETURN_IF_ERROR(SendMessage(connection.get(), OkMessage(request.request)));
+  return RegisteredVm{std::move(connection), std::move(registration)};
+}
+
+TEST_F(RunTest, IsResumedByWhatAnUpgradePutInItsPlace) {
+  const std::string program = directory_ / "vmm";
+  const std::string socket = directory_ / "luod.sock";
+  fs::copy_file(program_, program);
+  absl::StatusOr<UniqueFd> luod = ListenOn(socket);
+  ASSERT_TRUE(luod.ok()) << luod.status();
+  Arguments arguments = Vmm();
+  arguments[0] = program;
+  *std::find(arguments.begin(), arguments.end(), "--luod=none") = "--luod=" + socket;
+  ChildProcess vmm(arguments);
+  absl::StatusOr<RegisteredVm> first = AcceptVm(*luod);
+  ASSERT_TRUE(first.ok()) << first.status() << vmm.errors();
+  EXPECT_EQ(first->registration.resume_argv, (Arguments{program, "resume"}));
+
+  std::ofstream("vmm.new") << "another program";
+  fs::rename("vmm.new", program);
+  vmm.Input("r");
+  absl::StatusOr<RegisteredVm> afresh = AcceptVm(*luod);
+  ASSERT_TRUE(afresh.ok()) << afresh.status() << vmm.errors();
+  EXPECT_EQ(afresh->registration.resume_argv, (Arguments{program, "resume"}));
+  vmm.Input("o");
+  EXPECT_EQ(vmm.WaitForExit(), kExitPowerOff);
+  fs::remove(program);
+  fs::remove(socket);
 }
 
 TEST_F(RunTest, MemoryIsPrefaultedBeforeTheGuestStarts) {

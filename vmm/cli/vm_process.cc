@@ -16,20 +16,13 @@
 #include "base/status.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/signals.h"
+#include "vmm/cli/this_program.h"
 #include "vmm/live_update/machine_update.h"
 #include "vmm/live_update/participant.h"
 #include "vmm/live_update/socket.h"
 
 namespace vmm {
 namespace {
-
-constexpr char kThisProgram[] = "/proc/self/exe";
-
-std::string ThisProgram() {
-  char path[4096];
-  const ssize_t length = readlink(kThisProgram, path, sizeof(path));
-  return length > 0 ? std::string(path, length) : "vmm";
-}
 
 absl::StatusOr<std::unique_ptr<Participant>> JoinLiveUpdate(const MachineConfig& config,
                                                             bool resumed, uint64_t run_tsc,
@@ -40,7 +33,7 @@ absl::StatusOr<std::unique_ptr<Participant>> JoinLiveUpdate(const MachineConfig&
                                                 .vcpus = config.vcpus,
                                                 .memory_bytes = config.memory_bytes,
                                                 .pid = static_cast<uint32_t>(getpid()),
-                                                .resume_argv = {ThisProgram(), "resume"},
+                                                .resume_argv = {PathOfThisProgram(), "resume"},
                                                 .resumed = resumed,
                                                 .run_tsc = run_tsc},
                                .log = PrintNotice};
@@ -152,7 +145,7 @@ int VmProcess::ExitCodeOf(const MachineEnd& end) const {
 // A new process image is the surest fresh start: every descriptor is close-on-exec.
 int VmProcess::RunAfresh() const {
   std::vector<std::string> arguments = config_.ToArguments();
-  std::string program = ThisProgram();
+  std::string program = PathOfThisProgram();
   std::vector<char*> argv = {program.data()};
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
