@@ -79,6 +79,15 @@ uint64_t GuestMemory::size() const {
   return size;
 }
 
+absl::StatusOr<uint64_t> GuestMemory::MissingBytes() const {
+  uint64_t missing = 0;
+  for (const MemfdRegion& region : regions_) {
+    ASSIGN_OR_RETURN(const uint64_t allocated, region.AllocatedBytes());
+    missing += region.range().size - std::min(region.range().size, allocated);
+  }
+  return missing;
+}
+
 template <typename Visit>
 absl::Status GuestMemory::ForEachPart(GuestAddress address, uint64_t size, Visit visit) const {
   if (size == 0) return absl::OkStatus();

@@ -65,6 +65,8 @@ class GuestMemory {
 
   const std::vector<MemfdRegion>& regions() const { return regions_; }
   uint64_t size() const;  // total bytes of RAM
+  // Of them, those that the host has not allocated yet.
+  absl::StatusOr<uint64_t> MissingBytes() const;
 
   absl::Status Read(GuestAddress address, absl::Span<uint8_t> out) const;
   absl::Status Write(GuestAddress address, absl::Span<const uint8_t> bytes) const;

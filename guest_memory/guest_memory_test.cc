@@ -305,6 +305,17 @@ TEST(GuestMemoryReadFromFdTest, PassesOnWhatTheFileSays) {
   EXPECT_FALSE(memory.ReadFromFd(read_end.get(), 0, GuestAddress(0), 1).ok()) << "ESPIPE";
 }
 
+TEST(GuestMemoryTest, CountsWhatTheHostHasNotAllocated) {
+  const GuestMemory memory = ThreeRegions();
+  EXPECT_EQ(*memory.MissingBytes(), memory.size());
+  ASSERT_TRUE(memory.Fill(GuestAddress(5 * kMiB), 1, 1).ok());
+  ASSERT_TRUE(memory.Fill(GuestAddress(9 * kMiB), 1, 1).ok());
+  EXPECT_LT(*memory.MissingBytes(), memory.size());
+  EXPECT_GE(*memory.MissingBytes(), 4 * kMiB) << "nothing of the first region is allocated";
+  ASSERT_TRUE(memory.Prefault(1, nullptr).ok());
+  EXPECT_EQ(*memory.MissingBytes(), 0u);
+}
+
 TEST(GuestMemoryPrefaultTest, CoversAllRegions) {
   const GuestMemory memory = ThreeRegions();
   uint64_t last = 0;

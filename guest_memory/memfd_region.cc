@@ -123,6 +123,13 @@ absl::StatusOr<MemfdRegion> MemfdRegion::FromFd(GuestRange range, UniqueFd fd) {
   return region;
 }
 
+absl::StatusOr<uint64_t> MemfdRegion::AllocatedBytes() const {
+  constexpr uint64_t kBlockSize = 512;  // of st_blocks: inode(7)
+  struct stat stat;
+  if (fstat(fd_.get(), &stat) != 0) return ErrnoStatus(errno, "fstat of guest RAM");
+  return stat.st_blocks * kBlockSize;
+}
+
 MemfdRegion::MemfdRegion(MemfdRegion&& other) noexcept
     : range_(other.range_),
       fd_(std::move(other.fd_)),

@@ -61,6 +61,9 @@ class MemfdRegion {
   GuestRange range() const { return range_; }
   int fd() const { return fd_.get(); }
   uint8_t* host_address() const { return host_address_; }
+  // How much of it the host has allocated, in bytes; what a guest has not touched is a hole. A
+  // folio that reaches past the region's end counts as a whole.
+  absl::StatusOr<uint64_t> AllocatedBytes() const;
   // One line: why a region made with kAuto gets no 2 MiB folios and what to write where to get
   // them; empty when it gets them.
   const std::string& huge_pages_note() const { return huge_pages_note_; }

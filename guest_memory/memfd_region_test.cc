@@ -81,6 +81,17 @@ TEST(MemfdRegionTest, IsZeroedSparseAndWritable) {
   EXPECT_EQ(read_back, 9);
 }
 
+TEST(MemfdRegionTest, CountsWhatIsAllocated) {
+  absl::StatusOr<MemfdRegion> region = Create(0, 64 * kMiB);
+  ASSERT_TRUE(region.ok()) << region.status();
+  EXPECT_EQ(*region->AllocatedBytes(), 0u);
+  region->host_address()[8 * kMiB] = 1;
+  const uint64_t allocated = *region->AllocatedBytes();
+  EXPECT_GE(allocated, 4096u);
+  EXPECT_LE(allocated, 4 * kMiB);
+  EXPECT_EQ(allocated, AllocatedBytes(region->fd()));
+}
+
 TEST(MemfdRegionTest, IsAlignedForHugePagesWhateverTheSize) {
   for (uint64_t size : {uint64_t{4096}, 2 * kMiB, 2 * kMiB + 4096, 7 * kMiB}) {
     absl::StatusOr<MemfdRegion> region = Create(4 * kMiB, size);

@@ -18,6 +18,7 @@ namespace {
 void ReadBodies(const vmm::Message& message) {
   const vmm::Tree& body = message.body;
   (void)vmm::StatusOfAnswer(message);
+  (void)vmm::PingReply::FromTree(body);
   (void)vmm::PrepareReply::FromTree(body);
   (void)vmm::FreezeReply::FromTree(body);
   (void)vmm::UpgradeRequest::FromMessage(message);

@@ -29,6 +29,8 @@ int PrefaultThreads() {
 
 }  // namespace
 
+uint64_t MachineUpdate::MissingBytes() { return machine_->memory().MissingBytes().value_or(0); }
+
 absl::StatusOr<PrepareReply> MachineUpdate::Prepare(UniqueFd session) {
   const Clock::time_point start = Clock::now();
   if (session_.has_value()) return absl::FailedPreconditionError("already prepared");

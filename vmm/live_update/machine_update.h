@@ -12,6 +12,8 @@
 #ifndef VMM_LIVE_UPDATE_MACHINE_UPDATE_H_
 #define VMM_LIVE_UPDATE_MACHINE_UPDATE_H_
 
+#include <stdint.h>
+
 #include <functional>
 #include <optional>
 #include <utility>
@@ -39,6 +41,7 @@ class MachineUpdate final : public LiveUpdateTarget {
   MachineUpdate(Machine* machine, Surroundings surroundings)
       : machine_(machine), surroundings_(std::move(surroundings)) {}
 
+  uint64_t MissingBytes() override;
   absl::StatusOr<PrepareReply> Prepare(UniqueFd session) override;
   absl::StatusOr<FreezeReply> Freeze() override;
   void Cancel() override;

@@ -91,9 +91,13 @@ TEST_F(MachineUpdateTest, CancelOfNothingDoesNothing) {
 
 TEST_F(MachineUpdateTest, PreparePreservesAllRamWhileTheGuestRuns) {
   WithLuo([&] {
+    const uint64_t missing = update_->MissingBytes();
+    EXPECT_GT(missing, 0u);
+    EXPECT_LT(missing, kMinMemoryBytes);
     auto reply = update_->Prepare(luo_.NewSession());
     ASSERT_TRUE(reply.ok()) << reply.status();
     EXPECT_EQ(reply->preserved_bytes, kMinMemoryBytes);
+    EXPECT_EQ(update_->MissingBytes(), 0u);
     EXPECT_TRUE(Counts(*machine_));
     ASSERT_EQ(luo_.file_count(), 1u);
     const struct stat preserved = StatOf(luo_.File(kFirstRamToken));

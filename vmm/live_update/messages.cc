@@ -135,6 +135,20 @@ absl::StatusOr<RegisterRequest> RegisterRequest::FromTree(const Tree& tree) {
   return out;
 }
 
+Message PingReply::ToMessage(uint32_t request) const {
+  Tree body;
+  body.SetU64("missing-bytes", missing_bytes);
+  return WithBody(MessageType::kOk, request, std::move(body));
+}
+
+absl::StatusOr<PingReply> PingReply::FromTree(const Tree& tree) {
+  PingReply out;
+  // An older vmm answers without a body.
+  if (!tree.Has("missing-bytes")) return out;
+  RETURN_IF_ERROR(Reader(tree).Get("missing-bytes", out.missing_bytes).status());
+  return out;
+}
+
 Message PrepareReply::ToMessage(uint32_t request) const {
   Tree body;
   body.SetU64("duration-ns", duration_ns);

@@ -52,6 +52,14 @@ struct RegisterRequest {
   static absl::StatusOr<RegisterRequest> FromTree(const Tree& tree);
 };
 
+// vmm → luod, in the OK to PING.
+struct PingReply {
+  uint64_t missing_bytes = 0;  // of guest RAM, which PREPARE will allocate; 0 where it is not said
+
+  Message ToMessage(uint32_t request) const;
+  static absl::StatusOr<PingReply> FromTree(const Tree& tree);
+};
+
 // vmm → luod, in the OK to PREPARE.
 struct PrepareReply {
   uint64_t duration_ns = 0;

@@ -104,6 +104,15 @@ TEST(MessagesTest, UpgradeMustCarryTheDescriptorsItAnnounces) {
   EXPECT_FALSE(UpgradeRequest::FromMessage(message(true, 1)).ok());
 }
 
+TEST(MessagesTest, AnAnswerToPingMaySayNothing) {
+  EXPECT_EQ(PingReply::FromTree(PingReply{.missing_bytes = 7}.ToMessage(1).body)->missing_bytes,
+            7u);
+  EXPECT_EQ(PingReply::FromTree(OkMessage(1).body)->missing_bytes, 0u);
+  Tree misshapen;
+  misshapen.SetU32("missing-bytes", 7);
+  EXPECT_FALSE(PingReply::FromTree(misshapen).ok());
+}
+
 TEST(MessagesTest, RepliesAndReportsRoundTrip) {
   PrepareReply prepare{.duration_ns = 1, .preserved_bytes = 2};
   EXPECT_EQ(PrepareReply::FromTree(prepare.ToMessage(1).body)->preserved_bytes, 2u);

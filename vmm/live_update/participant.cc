@@ -82,7 +82,7 @@ absl::Status Participant::Register(int socket) {
 Message Participant::Answer(Message request) {
   switch (request.type) {
     case MessageType::kPing:
-      return OkMessage(request.request);
+      return PingReply{.missing_bytes = target_->MissingBytes()}.ToMessage(request.request);
     case MessageType::kPrepare:
       if (updating_ || request.fds.size() != 1) {
         return ErrorMessage(request.request,

@@ -33,6 +33,8 @@ class LiveUpdateTarget {
  public:
   virtual ~LiveUpdateTarget() = default;
 
+  // How many bytes of the guest's RAM Prepare() would have to allocate; 0 where nobody knows.
+  virtual uint64_t MissingBytes() = 0;
   // Preserves the guest's RAM in `session` and keeps it, while the guest runs.
   virtual absl::StatusOr<PrepareReply> Prepare(UniqueFd session) = 0;
   // Pauses the guest, writes the state memfd and preserves it. Only after Prepare(). After OK the

@@ -17,6 +17,7 @@ namespace {
 // Records what it is asked; fails where told to.
 class FakeTarget : public LiveUpdateTarget {
  public:
+  uint64_t MissingBytes() override { return 8192; }
   absl::StatusOr<PrepareReply> Prepare(UniqueFd session) override {
     Record(session.valid() ? "prepare" : "prepare without session");
     if (!prepare_status.ok()) return prepare_status;
@@ -122,7 +123,7 @@ class ParticipantTest : public testing::Test {
 TEST_F(ParticipantTest, AnswersAWholeUpdate) {
   Start();
   UniqueFd luod = AcceptRegistered();
-  EXPECT_EQ(Ask(luod, MessageType::kPing)->type, MessageType::kOk);
+  EXPECT_EQ(PingReply::FromTree(Ask(luod, MessageType::kPing)->body)->missing_bytes, 8192u);
   EXPECT_EQ(PrepareReply::FromTree(Ask(luod, MessageType::kPrepare, true)->body)->preserved_bytes,
             4096u);
   EXPECT_EQ(FreezeReply::FromTree(Ask(luod, MessageType::kFreeze)->body)->state_bytes, 100u);
