@@ -19,6 +19,7 @@
 #include "vmm/boot/test_kernel.h"
 #include "vmm/cli/child_process.h"
 #include "vmm/cli/exit_codes.h"
+#include "vmm/cli/name_lock.h"
 #include "vmm/kvm/kvm.h"
 
 namespace vmm {
@@ -39,7 +40,10 @@ class RefusalTest : public ::testing::Test {
     fs::create_directories(directory_ / "run");
     kernel_ = File("kernel", TestKernel());
   }
-  void TearDown() override { fs::remove_all(directory_); }
+  void TearDown() override {
+    fs::remove_all(directory_);
+    fs::remove(absl::StrCat(NameLock::Folder(), "/", name_, ".lock"));
+  }
 
   std::string Path(const std::string& name) const { return directory_ / name; }
   std::string File(const std::string& name, const std::vector<uint8_t>& bytes) const {
@@ -50,7 +54,7 @@ class RefusalTest : public ::testing::Test {
 
   // A command line that would run a guest, but for `more`.
   Arguments RunWith(const Arguments& more) const {
-    Arguments all = {"run", absl::StrCat("--name=refusal-test-", getpid()), "--luod=none"};
+    Arguments all = {"run", "--name=" + name_, "--luod=none"};
     const bool has_kernel = std::any_of(more.begin(), more.end(), [](const std::string& argument) {
       return absl::StartsWith(argument, "--kernel");
     });
@@ -88,6 +92,7 @@ class RefusalTest : public ::testing::Test {
   }
 
   const std::string program_ = VmmProgram();
+  const std::string name_ = absl::StrCat("refusal-test-", getpid());
   fs::path directory_;
   std::string kernel_;
 };

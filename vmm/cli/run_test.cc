@@ -24,6 +24,7 @@
 #include "vmm/boot/test_kernel.h"
 #include "vmm/cli/child_process.h"
 #include "vmm/cli/exit_codes.h"
+#include "vmm/cli/name_lock.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/live_update/messages.h"
 #include "vmm/live_update/protocol.h"
@@ -58,22 +59,20 @@ class RunTest : public ::testing::Test {
         << "something is left beside the kernel";
     fs::current_path(before_);
     fs::remove_all(directory_);
+    fs::remove(absl::StrCat(NameLock::Folder(), "/", name_, ".lock"));
   }
 
   // The kernel is named by a relative path, on purpose.
   Arguments Vmm(const Arguments& more = {}) const {
-    Arguments all = {program_,
-                     "run",
-                     "--kernel=kernel",
-                     "--memory=64M",
-                     "--luod=none",
-                     "--hugepages=off",
-                     absl::StrCat("--name=run-test-", getpid())};
+    Arguments all = {program_,         "run",         "--kernel=kernel",
+                     "--memory=64M",   "--luod=none", "--hugepages=off",
+                     "--name=" + name_};
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }
 
   const std::string program_ = VmmProgram();
+  const std::string name_ = absl::StrCat("run-test-", getpid());
   fs::path before_;
   fs::path directory_;
 };
