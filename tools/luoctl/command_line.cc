@@ -5,6 +5,18 @@
 #include "absl/strings/str_cat.h"
 
 namespace vmm {
+namespace {
+
+// Where the word "--" is, with which the kernel stops reading; the line's length without one.
+size_t StartOfInitsWords(absl::string_view line) {
+  for (size_t at = line.find("--"); at != absl::string_view::npos; at = line.find("--", at + 1)) {
+    const bool begins = at == 0 || absl::ascii_isspace(line[at - 1]);
+    if (begins && (at + 2 == line.size() || absl::ascii_isspace(line[at + 2]))) return at;
+  }
+  return line.size();
+}
+
+}  // namespace
 
 absl::StatusOr<std::string> ComposeCommandLine(const CommandLineOptions& options,
                                                absl::string_view running) {
@@ -14,8 +26,15 @@ absl::StatusOr<std::string> ComposeCommandLine(const CommandLineOptions& options
         "--append");
   }
   std::string line = options.replace;
-  if (line.empty()) line = std::string(absl::StripTrailingAsciiWhitespace(running));
-  if (!options.append.empty()) absl::StrAppend(&line, line.empty() ? "" : " ", options.append);
+  if (line.empty()) {
+    absl::string_view kernels = absl::StripTrailingAsciiWhitespace(running);
+    const absl::string_view inits = kernels.substr(StartOfInitsWords(kernels));
+    kernels.remove_suffix(inits.size());
+    kernels = absl::StripTrailingAsciiWhitespace(kernels);
+    for (absl::string_view part : {kernels, absl::string_view(options.append), inits}) {
+      if (!part.empty()) absl::StrAppend(&line, line.empty() ? "" : " ", part);
+    }
+  }
   if (line.find_first_of("\0\n", 0, 2) != std::string::npos) {
     return absl::InvalidArgumentError("a kernel command line is one line");
   }

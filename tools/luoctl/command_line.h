@@ -13,7 +13,7 @@ namespace vmm {
 
 struct CommandLineOptions {
   bool reuse = false;   // the running kernel's, as it is
-  std::string append;   // the running kernel's and this after it
+  std::string append;   // the running kernel's and this after it, but before `--` and init's words
   std::string replace;  // this and nothing else
 };
 

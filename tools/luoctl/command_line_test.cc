@@ -18,6 +18,17 @@ TEST(CommandLineTest, AppendsAfterIt) {
   EXPECT_EQ(*ComposeCommandLine({.append = "a", .replace = ""}, "\n"), "a");
 }
 
+TEST(CommandLineTest, AppendsBeforeWhatTheKernelDoesNotRead) {
+  const auto appended = [](absl::string_view running) {
+    return *ComposeCommandLine({.append = "a", .replace = ""}, running);
+  };
+  EXPECT_EQ(appended("quiet -- single\n"), "quiet a -- single");
+  EXPECT_EQ(appended("-- single"), "a -- single");
+  EXPECT_EQ(appended("quiet --"), "quiet a --");
+  EXPECT_EQ(appended("x=-- --y z--"), "x=-- --y z-- a");
+  EXPECT_EQ(*ComposeCommandLine({}, "quiet -- single"), "quiet -- single");
+}
+
 TEST(CommandLineTest, ReplacesIt) {
   EXPECT_EQ(*ComposeCommandLine({.append = "", .replace = "x y"}, "quiet\n"), "x y");
 }
