@@ -1,5 +1,9 @@
 #include "tools/luoctl/luod_client.h"
 
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "vmm/live_update/socket.h"
 
@@ -21,9 +25,17 @@ absl::StatusOr<Message> LuodClient::Ask(
     Message request, const std::function<absl::Status(const Message&)>& on_part) {
   request.request = kRequest;
   lost_ = true;
+  if (request.type != MessageType::kUpgrade) {
+    const timeval patience = {.tv_sec = patience_.count(), .tv_usec = 0};
+    setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  }
   RETURN_IF_ERROR(SendMessage(socket_.get(), request));
   for (;;) {
     absl::StatusOr<Message> message = ReceiveMessage(socket_.get());
+    if (StatusErrno(message.status()) == EAGAIN) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("luod has not answered for ", patience_.count(), " s: see its log"));
+    }
     if (!message.ok()) return Annotate(message.status(), "luod");
     if (message->type == MessageType::kOk || message->type == MessageType::kError) {
       lost_ = false;

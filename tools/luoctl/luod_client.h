@@ -7,6 +7,7 @@
 #ifndef TOOLS_LUOCTL_LUOD_CLIENT_H_
 #define TOOLS_LUOCTL_LUOD_CLIENT_H_
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <utility>
@@ -22,11 +23,13 @@ class LuodClient {
  public:
   // An error's text begins with what an operator has to know.
   static absl::StatusOr<LuodClient> Connect(const std::string& path);
-  explicit LuodClient(UniqueFd socket) : socket_(std::move(socket)) {}
+  // luod is deaf for two minutes at most, while file systems are written back.
+  explicit LuodClient(UniqueFd socket, std::chrono::seconds patience = std::chrono::minutes(3))
+      : socket_(std::move(socket)), patience_(patience) {}
 
   // Sends `request` and reads until its OK, which is returned, or its ERROR, which becomes the
-  // status. What comes before goes to `on_part`; an error of that ends it. When luod goes away
-  // lost() is true.
+  // status. What comes before goes to `on_part`; an error of that ends it. When luod goes away, or
+  // does not answer, lost() is true. UPGRADE alone may take any time.
   absl::StatusOr<Message> Ask(Message request,
                               const std::function<absl::Status(const Message&)>& on_part);
 
@@ -34,6 +37,7 @@ class LuodClient {
 
  private:
   UniqueFd socket_;
+  std::chrono::seconds patience_;
   bool lost_ = false;
 };
 

@@ -62,6 +62,17 @@ TEST_F(LuodClientTest, APartThatIsNoneEndsIt) {
   EXPECT_FALSE(Ask().ok());
 }
 
+TEST_F(LuodClientTest, ALuodThatDoesNotAnswerIsNotWaitedForForEver) {
+  int fds[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+  UniqueFd luod(fds[0]);
+  LuodClient client(UniqueFd(fds[1]), std::chrono::seconds(1));
+  const absl::StatusOr<Message> answer = client.Ask(
+      Message{.type = MessageType::kStatus}, [](const Message&) { return absl::OkStatus(); });
+  EXPECT_EQ(answer.status().message(), "luod has not answered for 1 s: see its log");
+  EXPECT_TRUE(client.lost());
+}
+
 TEST(LuodClientConnectTest, SaysThatNobodyIsThere) {
   absl::Status status = LuodClient::Connect("/nonexistent/luod.sock").status();
   EXPECT_EQ(status.message(), "luod cannot be reached: no luod listens on /nonexistent/luod.sock");

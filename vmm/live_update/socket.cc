@@ -14,6 +14,8 @@ namespace vmm {
 namespace {
 
 constexpr int kBacklog = 128;
+// How long a luod that hangs, with that many callers waiting, may hold another one up.
+constexpr timeval kConnectTimeout = {.tv_sec = 10, .tv_usec = 0};
 
 absl::StatusOr<sockaddr_un> AddressOf(const std::string& path) {
   sockaddr_un address = {};
@@ -64,9 +66,16 @@ absl::StatusOr<UniqueFd> ListenOn(const std::string& path) {
 absl::StatusOr<UniqueFd> ConnectTo(const std::string& path) {
   ASSIGN_OR_RETURN(sockaddr_un address, AddressOf(path));
   ASSIGN_OR_RETURN(UniqueFd fd, NewSocket(0));
+  if (setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &kConnectTimeout, sizeof(kConnectTimeout)) <
+      0) {
+    return ErrnoStatus(errno, "SO_SNDTIMEO");
+  }
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) < 0) {
     if (errno == ENOENT || errno == ECONNREFUSED) {
       return absl::UnavailableError(absl::StrCat("no luod listens on ", path));
+    }
+    if (errno == EAGAIN) {
+      return absl::UnavailableError(absl::StrCat("luod takes no calls on ", path));
     }
     return ErrnoStatus(errno, path);
   }
