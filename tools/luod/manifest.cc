@@ -110,6 +110,22 @@ absl::StatusOr<Manifest> Decode(absl::Span<const uint8_t> file) {
   return manifest;
 }
 
+absl::StatusOr<std::vector<uint8_t>> ReadAll(int fd) {
+  struct stat info;
+  if (fstat(fd, &info) < 0) return ErrnoStatus(errno, "stat the manifest");
+  if (info.st_size < 0 || static_cast<uint64_t>(info.st_size) > kMaxStateBytes) {
+    return absl::InvalidArgumentError("the manifest is too large");
+  }
+  std::vector<uint8_t> bytes(info.st_size);
+  for (size_t done = 0; done < bytes.size();) {
+    ssize_t got = pread(fd, bytes.data() + done, bytes.size() - done, done);
+    if (got < 0) return ErrnoStatus(errno, "read the manifest");
+    if (got == 0) return absl::InvalidArgumentError("the manifest ends early");
+    done += got;
+  }
+  return bytes;
+}
+
 absl::Status WriteAll(int fd, const std::vector<uint8_t>& bytes) {
   for (size_t done = 0; done < bytes.size();) {
     ssize_t written = pwrite(fd, bytes.data() + done, bytes.size() - done, done);
@@ -160,18 +176,7 @@ absl::Status RewriteManifest(int memfd, const Manifest& manifest) {
 }
 
 absl::StatusOr<Manifest> ReadManifest(int fd) {
-  struct stat info;
-  if (fstat(fd, &info) < 0) return ErrnoStatus(errno, "stat the manifest");
-  if (info.st_size < 0 || static_cast<uint64_t>(info.st_size) > kMaxStateBytes) {
-    return absl::InvalidArgumentError("the manifest is too large");
-  }
-  std::vector<uint8_t> bytes(info.st_size);
-  for (size_t done = 0; done < bytes.size();) {
-    ssize_t got = pread(fd, bytes.data() + done, bytes.size() - done, done);
-    if (got < 0) return ErrnoStatus(errno, "read the manifest");
-    if (got == 0) return absl::InvalidArgumentError("the manifest ends early");
-    done += got;
-  }
+  ASSIGN_OR_RETURN(std::vector<uint8_t> bytes, ReadAll(fd));
   absl::StatusOr<Manifest> manifest = Decode(bytes);
   if (!manifest.ok()) return Annotate(manifest.status(), "luod's manifest");
   return manifest;
@@ -185,6 +190,16 @@ absl::Status SaveManifest(const std::string& path, const Manifest& manifest) {
   RETURN_IF_ERROR(WriteAll(fd.get(), bytes));
   if (rename(temporary.c_str(), path.c_str()) < 0) return ErrnoStatus(errno, path);
   return absl::OkStatus();
+}
+
+absl::Status SaveUnreadableManifest(const std::string& path, int fd) {
+  std::vector<uint8_t> bytes;
+  if (fd >= 0) {
+    ASSIGN_OR_RETURN(bytes, ReadAll(fd));
+  }
+  UniqueFd file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!file.valid()) return errno == EEXIST ? absl::OkStatus() : ErrnoStatus(errno, path);
+  return WriteAll(file.get(), bytes);
 }
 
 absl::StatusOr<Manifest> LoadManifest(const std::string& path) {

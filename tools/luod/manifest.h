@@ -85,6 +85,9 @@ absl::StatusOr<Manifest> ReadManifest(int fd);
 
 // luod's own copy on disk, mode 0600, replaced as a whole or not at all.
 absl::Status SaveManifest(const std::string& path, const Manifest& manifest);
+// The bytes of one that cannot be read (`fd` -1: not even those are to be had), unless there is a
+// file already: for a luod that can read them, and lest the next one takes it that there is none.
+absl::Status SaveUnreadableManifest(const std::string& path, int fd);
 // kNotFound when there is none.
 absl::StatusOr<Manifest> LoadManifest(const std::string& path);
 

@@ -16,10 +16,10 @@ namespace {
 std::string HowItEnded(int wait_status) {
   if (WIFSIGNALED(wait_status)) {
     return absl::StrCat("its process was killed by signal ", WTERMSIG(wait_status),
-                        " before the VM ran");
+                        " before it registered");
   }
   return absl::StrCat("its process exited with status ", WEXITSTATUS(wait_status),
-                      " before the VM ran");
+                      " before it registered; luod's log says why");
 }
 
 }  // namespace
@@ -34,7 +34,7 @@ absl::StatusOr<Restore> Restore::Begin(Environment environment, HeldSessions hel
     auto found = held.find(entry.session);
     if (found == held.end()) continue;
     vm.session = std::move(found->second);
-    vm.deadline = restore.environment_.clock->Now() + restore.environment_.adopt_timeout;
+    vm.deadline = restore.Deadline(entry);
   }
   return restore;
 }
@@ -61,17 +61,45 @@ absl::Status Restore::FindManifest(HeldSessions& held) {
 
 absl::StatusOr<Manifest> Restore::ReadSession(HeldSessions& held) {
   auto found = held.find(kManifestSession);
+  const bool was_held = found != held.end();
   absl::StatusOr<luo::LiveUpdateSession> session =
-      found != held.end() ? absl::StatusOr<luo::LiveUpdateSession>(std::move(found->second))
-                          : environment_.sessions->Retrieve(kManifestSession);
+      was_held ? absl::StatusOr<luo::LiveUpdateSession>(std::move(found->second))
+               : environment_.sessions->Retrieve(kManifestSession);
   if (!session.ok()) return session.status();
   absl::StatusOr<UniqueFd> file = environment_.sessions->RetrieveFile(*session, kManifestToken);
-  if (absl::IsInvalidArgument(file.status())) {
+  if (absl::IsInvalidArgument(file.status()) && was_held) {
     return absl::NotFoundError("the session is of an update that did not come to its kexec");
   }
-  if (!file.ok()) return Annotate(file.status(), "luod's manifest");
+  if (!file.ok()) {
+    KeepUnreadable(-1);
+    return absl::DataLossError(absl::StrCat("luod's manifest: ", file.status().message()));
+  }
+  absl::StatusOr<Manifest> manifest = ReadManifest(file->get());
+  if (!manifest.ok()) {
+    KeepUnreadable(file->get());
+    return manifest.status();
+  }
   manifest_session_ = *std::move(session);
-  return ReadManifest(file->get());
+  return manifest;
+}
+
+// The session's last close frees the manifest.
+void Restore::KeepUnreadable(int fd) {
+  absl::Status kept = SaveUnreadableManifest(environment_.manifest_path, fd);
+  environment_.log(
+      kept.ok()
+          ? absl::StrCat("the manifest of the VMs that came over the kexec cannot be read; it "
+                         "is kept as ",
+                         environment_.manifest_path,
+                         " for a luod that can. The VMs wait in the kernel; without that file "
+                         "they count as given up")
+          : std::string(kept.message()));
+}
+
+Clock::TimePoint Restore::Deadline(const ManifestVm& entry) const {
+  constexpr uint64_t kMostGib = 1 << 16;
+  return environment_.clock->Now() + environment_.register_timeout +
+         std::chrono::seconds(std::min(entry.memory_bytes >> 30, kMostGib));
 }
 
 void Restore::Start() {
@@ -96,7 +124,7 @@ void Restore::StartVm(ManifestVm& entry) {
   // A process that an earlier luod started has the session (kInvalidArgument), or has finished it
   // (kNotFound).
   if (absl::IsInvalidArgument(session.status()) || absl::IsNotFound(session.status())) {
-    vm.deadline = environment_.clock->Now() + environment_.adopt_timeout;
+    vm.deadline = Deadline(entry);
     return;
   }
   vm.failure = std::string(session.status().message());
@@ -114,6 +142,7 @@ void Restore::Launch(const ManifestVm& entry, Vm& vm) {
     return;
   }
   vm.pid = *pid;
+  vm.deadline = Deadline(entry);
   environment_.log(absl::StrCat("VM ", entry.name, " is resumed by process ", vm.pid));
 }
 
@@ -129,6 +158,7 @@ void Restore::OnChildExit(pid_t pid, int wait_status) {
   for (auto& [name, vm] : vms_) {
     if (vm.pid != pid) continue;
     vm.pid = 0;
+    vm.deadline.reset();
     vm.failure = HowItEnded(wait_status);
     environment_.log(absl::StrCat("VM ", name, " failed: ", vm.failure,
                                   "; its session is kept, try "
@@ -142,12 +172,16 @@ void Restore::OnTick() {
   for (auto& [name, vm] : vms_) {
     if (!vm.deadline.has_value() || environment_.clock->Now() < *vm.deadline) continue;
     vm.deadline.reset();
-    if (vm.session.has_value()) {
+    if (vm.pid == 0 && vm.session.has_value()) {
       Launch(*manifest_->Find(name), vm);
-    } else {
-      vm.failure = "an earlier luod started it, and it did not register";
-      environment_.log(absl::StrCat("VM ", name, " failed: ", vm.failure));
+      continue;
     }
+    vm.failure = vm.pid == 0
+                     ? "an earlier luod started it, and it did not register"
+                     : absl::StrCat("process ", vm.pid,
+                                    " resumes it and has not registered in time; if it hangs, "
+                                    "kill it and try luoctl retry");
+    environment_.log(absl::StrCat("VM ", name, " failed: ", vm.failure));
   }
 }
 
@@ -156,7 +190,9 @@ absl::Status Restore::Retry(absl::string_view name) {
   ManifestVm& entry = *manifest_->Find(name);
   Vm& vm = vms_[entry.name];
   if (vm.failure.empty()) {
-    return absl::FailedPreconditionError(absl::StrCat("VM ", name, " is being resumed"));
+    return absl::FailedPreconditionError(
+        vm.pid == 0 ? absl::StrCat("VM ", name, " is being resumed")
+                    : absl::StrCat("VM ", name, " is being resumed, by process ", vm.pid));
   }
   vm.failure.clear();
   if (vm.session.has_value()) {

@@ -7,7 +7,8 @@
 //   if (!restore.pending()) ...                       // the next update may come
 //
 // A VM whose process ends before the VM runs is "failed": its session stays here, Retry() starts it
-// again, Abandon() gives it up. Other VMs are not concerned. Starting one VM twice is harmless: a
+// again, Abandon() gives it up. One whose process does not register in time counts as failed, too,
+// until it does register. Other VMs are not concerned. Starting one VM twice is harmless: a
 // state memfd is marked consumed before the first vCPU runs (vmm/state/FORMAT.md), so one process
 // gets to run and the others give up.
 //
@@ -46,8 +47,8 @@ class Restore {
     ResumeSpawner* spawner;
     const Clock* clock;
     std::string manifest_path;
-    // How long a VM whose resuming process was started by a luod that died may take to register.
-    std::chrono::milliseconds adopt_timeout;
+    // How long a VM's process may take to register; a second more for each GiB of its memory.
+    std::chrono::milliseconds register_timeout;
     std::function<void(const std::string&)> log;
   };
   using HeldSessions = std::map<std::string, luo::LiveUpdateSession>;
@@ -55,7 +56,8 @@ class Restore {
   // Reads the manifest: from the session `luod`, else from disk, else there is nothing to restore.
   // `held` are the sessions that an earlier luod left, by name; those that no pending VM needs are
   // closed. An error means that there is a manifest and that it cannot be read; the sessions that
-  // nobody retrieved stay in the kernel.
+  // nobody retrieved stay in the kernel, and what there is of the manifest is on disk, so that no
+  // later luod takes it that there are no VMs.
   static absl::StatusOr<Restore> Begin(Environment environment, HeldSessions held);
 
   // Retrieves the sessions and starts the VMs, in the manifest's order.
@@ -85,7 +87,7 @@ class Restore {
   struct Vm {
     std::optional<luo::LiveUpdateSession> session = std::nullopt;
     pid_t pid = 0;  // of the resuming process; 0 when it is not a child of this luod
-    std::optional<Clock::TimePoint> deadline = std::nullopt;  // to register, when not a child
+    std::optional<Clock::TimePoint> deadline = std::nullopt;  // to register
     std::string failure = "";                                 // why it is "failed"
   };
 
@@ -94,6 +96,8 @@ class Restore {
   absl::Status FindManifest(HeldSessions& held);
   // The manifest that the last kernel handed over; kNotFound when it handed over none.
   absl::StatusOr<Manifest> ReadSession(HeldSessions& held);
+  void KeepUnreadable(int fd);
+  Clock::TimePoint Deadline(const ManifestVm& entry) const;
   // Retrieves the session of `entry` where nobody has it.
   void StartVm(ManifestVm& entry);
   void Launch(const ManifestVm& entry, Vm& vm);

@@ -1,5 +1,6 @@
 #include "tools/luod/restore.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -62,7 +63,7 @@ class RestoreTest : public testing::Test {
                         .spawner = &spawner_,
                         .clock = &clock_,
                         .manifest_path = path_,
-                        .adopt_timeout = std::chrono::milliseconds(1000),
+                        .register_timeout = std::chrono::milliseconds(1000),
                         .log = [](const std::string&) {}},
                        std::move(held));
     if (!restore.ok()) return restore.status();
@@ -119,7 +120,7 @@ TEST_F(RestoreTest, TheManifestIsOnDiskBeforeAnySessionIsRetrieved) {
                               .spawner = &spawner_,
                               .clock = &clock_,
                               .manifest_path = path_,
-                              .adopt_timeout = std::chrono::milliseconds(1),
+                              .register_timeout = std::chrono::milliseconds(1),
                               .log = [](const std::string&) {}},
                              {})
                   .ok());
@@ -195,7 +196,48 @@ TEST_F(RestoreTest, ACorruptManifestTouchesNoVm) {
                         UniqueFd(memfd_create("empty", MFD_CLOEXEC)));
   EXPECT_EQ(Begin().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(spawner_.children, IsEmpty());
+  // The next luod does not take it that there is nothing to restore.
+  EXPECT_FALSE(Begin().ok());
   EXPECT_TRUE(sessions_.Retrieve("vm-a").ok());  // still waits in the kernel
+}
+
+TEST_F(RestoreTest, AManifestThatThisLuodCannotReadIsKeptForOneThatCan) {
+  UniqueFd foreign(memfd_create("manifest", MFD_CLOEXEC));
+  ASSERT_EQ(write(foreign.get(), "another schema", 14), 14);
+  sessions_.AddIncoming(kManifestSession, kManifestToken, std::move(foreign));
+  EXPECT_FALSE(Begin().ok());
+  char bytes[32] = {};
+  UniqueFd kept(open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+  EXPECT_EQ(read(kept.get(), bytes, sizeof(bytes)), 14);
+  EXPECT_STREQ(bytes, "another schema");
+}
+
+TEST_F(RestoreTest, AManifestThatIsLostIsNoHostWithoutVms) {
+  sessions_.AddIncoming(kManifestSession, kManifestToken + 1,
+                        UniqueFd(memfd_create("other", MFD_CLOEXEC)));
+  EXPECT_FALSE(Begin().ok());
+  EXPECT_FALSE(Begin().ok());
+}
+
+TEST_F(RestoreTest, AProcessThatHangsCountsAsFailedUntilItsVmRegisters) {
+  HandOver({"a"});
+  ASSERT_TRUE(Begin().ok());
+  EXPECT_THAT(std::string(restore_->Retry("a").message()), HasSubstr("by process 1000"));
+  clock_.Advance(std::chrono::milliseconds(999));
+  restore_->OnTick();
+  EXPECT_TRUE(restore_->resuming());
+  clock_.Advance(std::chrono::milliseconds(1));
+  restore_->OnTick();
+  EXPECT_EQ(restore_->PendingStatus()[0].state, "failed");
+  EXPECT_THAT(restore_->PendingStatus()[0].detail, HasSubstr("process 1000 resumes it"));
+  EXPECT_TRUE(sessions_.IncomingOpen("vm-a"));
+  ASSERT_TRUE(restore_->Retry("a").ok());
+  EXPECT_THAT(spawner_.children, SizeIs(2));
+  // The first one ends after all: that says nothing of the second.
+  restore_->OnChildExit(spawner_.children[0].pid, kKilledBy9);
+  EXPECT_EQ(restore_->PendingStatus()[0].state, "resuming");
+  Resumed(0, "a");
+  EXPECT_FALSE(restore_->pending());
 }
 
 TEST_F(RestoreTest, ACorruptCopyOnDiskGivesWayToTheSession) {
