@@ -47,7 +47,9 @@ until grep -q \$LUO_GENERATION $work/log; do sleep 0.05; done
 [ "\$(grep -c up $work/log)" = 1 ]
 status
 if [ \$LUO_GENERATION -lt 2 ]; then
-  $luoctl --socket $work/luod.sock upgrade --kernel $kernel
+  # A new luod allows none before VMs had time to find it.
+  sleep 2
+  $luoctl --socket $work/luod.sock upgrade --kernel $kernel --command-line liveupdate=on
   echo "the upgrade came back"
   exit 1
 fi

@@ -1,17 +1,21 @@
-// FakeClock, FakeKexec, FakeSpawner: time, kernel and processes of luod's unit tests.
+// FakeClock, FakeHost, FakeKexec, FakeSpawner: time, machine, kernel and processes of luod's unit
+// tests.
 #ifndef TOOLS_LUOD_FAKES_H_
 #define TOOLS_LUOD_FAKES_H_
 
 #include <fcntl.h>
 #include <sys/types.h>
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "base/unique_fd.h"
 #include "tools/luod/clock.h"
+#include "tools/luod/host.h"
 #include "tools/luod/kexec.h"
 #include "tools/luod/spawner.h"
 
@@ -28,6 +32,28 @@ class FakeClock : public Clock {
  private:
   TimePoint now_{std::chrono::seconds(1000)};
   mutable uint64_t tsc_ = 0;
+};
+
+// Says what it is told to.
+class FakeHost : public Host {
+ public:
+  absl::Status CheckKernel(int) override { return kernel_status; }
+  absl::Status CheckCommandLine(const std::string&) override { return command_line_status; }
+  absl::Status CheckProgram(const std::string& path) override {
+    return path == lost_program ? absl::NotFoundError("no such program") : absl::OkStatus();
+  }
+  absl::StatusOr<uint64_t> AvailableMemory() override { return available_memory; }
+  absl::Status Sync(std::chrono::milliseconds) override {
+    ++syncs;
+    return sync_status;
+  }
+
+  absl::Status kernel_status;
+  absl::Status command_line_status;
+  std::string lost_program;
+  absl::StatusOr<uint64_t> available_memory = uint64_t{1} << 30;
+  absl::Status sync_status;
+  int syncs = 0;
 };
 
 // Never leaves this kernel. What it is asked is recorded in `calls`.

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -12,6 +11,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <csignal>
 #include <map>
 #include <memory>
 #include <string>
@@ -21,9 +21,10 @@
 #include "absl/status/statusor.h"
 #include "base/status.h"
 #include "luo_kernel/client/kernel_live_update.h"
-#include "luo_kernel/versions/kernel_versions.h"
 #include "tools/luod/clock.h"
+#include "tools/luod/host.h"
 #include "tools/luod/kexec.h"
+#include "tools/luod/log.h"
 #include "tools/luod/readiness.h"
 #include "tools/luod/restore.h"
 #include "tools/luod/server.h"
@@ -37,6 +38,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kTick{100};
 constexpr int kUsage = 2;  // exit code
+// VMs look for luod once a second (Participant::Options::retry).
+constexpr std::chrono::seconds kSettlingTime{2};
 
 struct Options {
   std::string socket_path = kDefaultSocketPath;
@@ -44,13 +47,6 @@ struct Options {
   uint64_t vm_timeout_ms = 10'000;
   std::string notify_socket;  // see readiness.h
 };
-
-void Log(const std::string& line) { fprintf(stderr, "luod: %s\n", line.c_str()); }
-
-absl::Status CheckKernel(int kernel_fd) {
-  ASSIGN_OR_RETURN(luo::LiveUpdateVersions next, luo::ReadKernelVersions(kernel_fd));
-  return luo::CheckCompatible(luo::RunningKernelVersions(), next);
-}
 
 absl::StatusOr<UniqueFd> OpenSignals() {
   sigset_t signals;
@@ -78,6 +74,7 @@ std::string ManifestPath(const std::string& socket_path) {
 // Takes `held` only once nothing can fail that might work a second later.
 absl::Status Run(const Options& options, bool restarted, std::map<std::string, UniqueFd>& held) {
   SystemClock clock;
+  SystemHost machine;
   SystemKexec kexec;
   ASSIGN_OR_RETURN(UniqueFd signals, OpenSignals());
   ASSIGN_OR_RETURN(UniqueFd listener, ListenOn(options.socket_path));
@@ -97,7 +94,7 @@ absl::Status Run(const Options& options, bool restarted, std::map<std::string, U
                                    .spawner = &spawner,
                                    .clock = &clock,
                                    .manifest_path = ManifestPath(options.socket_path),
-                                   .adopt_timeout = vm_timeout,
+                                   .register_timeout = vm_timeout,
                                    .log = Log},
                                   std::move(held_sessions)));
   restore.Start();
@@ -106,11 +103,11 @@ absl::Status Run(const Options& options, bool restarted, std::map<std::string, U
   uname(&host);
   Server server({.sessions = &sessions,
                  .kexec = &kexec,
+                 .host = &machine,
                  .clock = &clock,
-                 .check_kernel = CheckKernel,
-                 .sync = sync,
                  .log = Log,
                  .vm_timeout = vm_timeout,
+                 .settling_time = kSettlingTime,
                  .kernel_release = host.release},
                 std::move(listener), std::move(signals), std::move(restore));
   Log("ready on " + options.socket_path);
@@ -172,5 +169,7 @@ int main(int argc, char** argv) {
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
   }
+  // The end of a terminal, or of who reads the log, is not luod's: what it holds would go with it.
+  for (int signal : {SIGHUP, SIGPIPE, SIGQUIT}) std::signal(signal, SIG_IGN);
   return vmm::Supervise([&options](bool restarted) { return vmm::Work(options, restarted); });
 }

@@ -35,11 +35,6 @@ class Server::Connection final : public VmPeer {
 
   const RegisterRequest& registration() const override { return *vm_; }
   absl::Status Send(const Message& message) override { return SendMessage(socket_.get(), message); }
-  absl::Status CheckQuiet() const override {
-    pollfd poll_fd = {socket_.get(), POLLIN, 0};
-    if (poll(&poll_fd, 1, 0) == 0) return absl::OkStatus();
-    return absl::UnavailableError("the other end is gone or speaks out of turn");
-  }
 
  private:
   UniqueFd socket_;
@@ -50,7 +45,8 @@ Server::Server(Environment environment, UniqueFd listener, UniqueFd signals, Res
     : environment_(std::move(environment)),
       listener_(std::move(listener)),
       signals_(std::move(signals)),
-      restore_(std::move(restore)) {}
+      restore_(std::move(restore)),
+      started_(environment_.clock->Now()) {}
 
 Server::~Server() = default;
 
@@ -59,7 +55,11 @@ void Server::Step(std::chrono::milliseconds timeout) {
   for (const Connection& connection : connections_) {
     fds.push_back({connection.socket(), POLLIN, 0});
   }
-  if (poll(fds.data(), fds.size(), static_cast<int>(timeout.count())) < 0) {
+  // An update that is ready to go on waits for nobody, but hears whoever is there.
+  const bool ready = update_.has_value() && update_->ready();
+  if (ready) timeout = std::chrono::milliseconds(0);
+  const int heard = poll(fds.data(), fds.size(), static_cast<int>(timeout.count()));
+  if (heard < 0) {
     if (errno == EINTR) return;
     environment_.log(std::string(ErrnoStatus(errno, "poll").message()));
     std::this_thread::sleep_for(timeout);
@@ -76,8 +76,10 @@ void Server::Step(std::chrono::milliseconds timeout) {
   if (fds[1].revents != 0) ReadSignals();
   if (fds[0].revents != 0) Accept();
   restore_.OnTick();
+  if (ready && heard == 0) update_->GoOn();
   if (update_.has_value()) update_->OnTick();
   EndUpdateIfDone();
+  if (stops_when_settled_ && !restore_.pending()) RequestStop();
 }
 
 void Server::Accept() {
@@ -108,9 +110,11 @@ void Server::ReapChildren() {
 
 void Server::RequestStop() {
   if (restore_.pending()) {
+    stops_when_settled_ = true;
     return environment_.log(
-        "not ending: VMs await their resume; luoctl status shows them, retry or abandon them");
+        "not ending yet: VMs await their resume; luoctl status shows them, retry or abandon them");
   }
+  stops_when_settled_ = false;
   stopping_ = true;
   if (update_.has_value()) {
     update_->Cancel("luod was told to end");
@@ -177,25 +181,34 @@ absl::Status Server::Dispatch(Connection& connection, Message message) {
 
 absl::Status Server::Register(Connection& connection, const Message& message) {
   ASSIGN_OR_RETURN(RegisterRequest registration, RegisterRequest::FromTree(message.body));
-  absl::Status status;
-  if (update_.has_value()) {
-    status = absl::UnavailableError("update in progress");
-  } else if (FindVm(registration.name) != nullptr) {
-    status = absl::AlreadyExistsError(absl::StrCat("a VM ", registration.name, " is registered"));
-  } else if (restore_.IsPending(registration.name) && !registration.resumed) {
-    status = absl::AlreadyExistsError(
-        absl::StrCat("a VM ", registration.name, " of the last kernel awaits its resume"));
-  }
+  absl::Status status = CheckRegistrationAllowed(registration);
   if (!status.ok()) {
-    // The VM tries again on a new connection.
+    refusal_ = {registration.name, environment_.clock->Now(), std::string(status.message())};
+    // It runs, and the kexec would be its end. It tries again on a new connection.
+    if (update_.has_value()) {
+      update_->Cancel(absl::StrCat("VM ", registration.name, " has just come: try again"));
+    }
     connection.Send(ErrorMessage(message.request, status)).IgnoreError();
     return status;
   }
   RETURN_IF_ERROR(connection.Send(OkMessage(message.request)));
   environment_.log(
       absl::StrCat("VM ", registration.name, " registered, process ", registration.pid));
+  if (refusal_.has_value() && refusal_->name == registration.name) refusal_.reset();
   if (registration.resumed) restore_.OnResumed(registration.name, registration.run_tsc);
   connection.BecomeVm(std::move(registration));
+  return absl::OkStatus();
+}
+
+absl::Status Server::CheckRegistrationAllowed(const RegisterRequest& registration) {
+  if (FindVm(registration.name) != nullptr) {
+    return absl::AlreadyExistsError(absl::StrCat("a VM ", registration.name, " is registered"));
+  }
+  if (restore_.IsPending(registration.name) && !registration.resumed) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("a VM ", registration.name, " of the last kernel awaits its resume"));
+  }
+  if (update_.has_value()) return absl::UnavailableError("update in progress");
   return absl::OkStatus();
 }
 
@@ -218,6 +231,15 @@ absl::Status Server::CheckUpgradeAllowed() const {
                      "abandon them first): ",
                      absl::StrJoin(names, ", ")));
   }
+  const Clock::TimePoint now = environment_.clock->Now();
+  if (now < started_ + environment_.settling_time) {
+    return absl::UnavailableError(
+        "luod has just started, and VMs may still have to find it: try again in some seconds");
+  }
+  if (refusal_.has_value() && now < refusal_->time + environment_.settling_time) {
+    return absl::UnavailableError(absl::StrCat(
+        "VM ", refusal_->name, " runs, is not registered, and would be lost: ", refusal_->why));
+  }
   return absl::OkStatus();
 }
 
@@ -238,10 +260,6 @@ void Server::Upgrade(Connection& connection, Message message) {
       requester_->Send(step.ToMessage(requester_request_)).IgnoreError();
     }
   };
-  auto still_wanted = [this] {
-    return requester_ == nullptr ? absl::CancelledError("luoctl is gone")
-                                 : Annotate(requester_->CheckQuiet(), "luoctl");
-  };
   std::chrono::milliseconds timeout = upgrade->vm_timeout_ms == 0
                                           ? environment_.vm_timeout
                                           : std::chrono::milliseconds(upgrade->vm_timeout_ms);
@@ -250,11 +268,9 @@ void Server::Upgrade(Connection& connection, Message message) {
       Update::Environment{
           .sessions = environment_.sessions,
           .kexec = environment_.kexec,
+          .host = environment_.host,
           .clock = environment_.clock,
-          .check_kernel = environment_.check_kernel,
-          .sync = environment_.sync,
           .progress = progress,
-          .still_wanted = still_wanted,
           .generation = restore_.manifest().has_value() ? restore_.manifest()->generation + 1 : 1,
           .old_kernel = environment_.kernel_release},
       *std::move(upgrade), timeout, std::move(message.fds[0]), std::move(initrd), peers);

@@ -4,13 +4,16 @@
 //   Server server(environment, std::move(listener), std::move(signals), std::move(restore));
 //   while (!server.stopped()) server.Step(std::chrono::milliseconds(100));
 //
-// Single-threaded, never blocks on a peer. At most one update at a time; while one is under way no
-// VM is registered (it tries again), and there is none while a VM still awaits its resume. When the
-// luoctl that asked for an update goes away, the update is cancelled.
+// Single-threaded, never blocks on a peer. At most one update at a time, and none while a VM still
+// awaits its resume. A VM that is not registered would be lost in an update. So one that wants to
+// register while an update is under way ends it (and tries again a second later), and there is none
+// in the first moments of a luod, nor soon after a VM was refused. When the luoctl that asked for
+// an update goes away, the update is cancelled; all that has arrived is heard before each step
+// that matters.
 //
 // SIGTERM and SIGINT end luod: an update is cancelled first; VMs run on and find the next luod by
-// themselves. They are refused while a VM awaits its resume, since luod's hold on its session may
-// be all that keeps it.
+// themselves. While a VM awaits its resume luod's hold on its session may be all that keeps it:
+// then luod ends as soon as none does.
 #ifndef TOOLS_LUOD_SERVER_H_
 #define TOOLS_LUOD_SERVER_H_
 
@@ -23,6 +26,7 @@
 
 #include "absl/status/status.h"
 #include "base/unique_fd.h"
+#include "tools/luod/host.h"
 #include "tools/luod/kexec.h"
 #include "tools/luod/restore.h"
 #include "tools/luod/sessions.h"
@@ -37,11 +41,12 @@ class Server {
   struct Environment {
     Sessions* sessions;
     Kexec* kexec;
+    Host* host;
     const Clock* clock;
-    std::function<absl::Status(int kernel_fd)> check_kernel;
-    std::function<void()> sync;
     std::function<void(const std::string&)> log;
     std::chrono::milliseconds vm_timeout;
+    // How long a VM that runs may take to find a new luod, or to try again.
+    std::chrono::milliseconds settling_time;
     std::string kernel_release;  // uname -r
   };
 
@@ -74,6 +79,8 @@ class Server {
   void Reply(Connection& connection, uint32_t request, const absl::Status& status);
   void EndUpdateIfDone();
   absl::Status CheckUpgradeAllowed() const;
+  // Of a VM that wants to be registered.
+  absl::Status CheckRegistrationAllowed(const RegisterRequest& registration);
   Connection* FindVm(absl::string_view name);
 
   Environment environment_;
@@ -84,7 +91,16 @@ class Server {
   std::optional<Update> update_;
   Connection* requester_ = nullptr;  // of update_; null when it went away
   uint32_t requester_request_ = 0;
+  Clock::TimePoint started_;
+  // The last VM that was refused, and when and why.
+  struct Refusal {
+    std::string name;
+    Clock::TimePoint time;
+    std::string why;
+  };
+  std::optional<Refusal> refusal_;
   bool stopping_ = false;
+  bool stops_when_settled_ = false;
   bool stopped_ = false;
 };
 

@@ -35,26 +35,26 @@ class ServerTest : public testing::Test {
     auto log = [this](const std::string& line) { log_.push_back(line); };
     absl::StatusOr<UniqueFd> listener = ListenOn(folder_ + "/luod.sock");
     ASSERT_TRUE(listener.ok()) << listener.status();
-    absl::StatusOr<Restore> restore =
-        Restore::Begin({.sessions = &sessions_,
-                        .spawner = &spawner_,
-                        .clock = &clock_,
-                        .manifest_path = folder_ + "/manifest",
-                        .adopt_timeout = std::chrono::milliseconds(1000),
-                        .log = log},
-                       {});
+    absl::StatusOr<Restore> restore = Restore::Begin({.sessions = &sessions_,
+                                                      .spawner = &spawner_,
+                                                      .clock = &clock_,
+                                                      .manifest_path = folder_ + "/manifest",
+                                                      .register_timeout = std::chrono::seconds(10),
+                                                      .log = log},
+                                                     {});
     ASSERT_TRUE(restore.ok()) << restore.status();
     restore->Start();
     server_ = std::make_unique<Server>(
         Server::Environment{.sessions = &sessions_,
                             .kexec = &kexec_,
+                            .host = &host_,
                             .clock = &clock_,
-                            .check_kernel = [](int) { return absl::OkStatus(); },
-                            .sync = [] {},
                             .log = log,
                             .vm_timeout = std::chrono::milliseconds(1000),
+                            .settling_time = std::chrono::milliseconds(2000),
                             .kernel_release = "7.3.5"},
         *std::move(listener), UniqueFd(), *std::move(restore));
+    clock_.Advance(settled_);
   }
 
   void Settle() {
@@ -171,7 +171,9 @@ class ServerTest : public testing::Test {
   std::string folder_;
   FakeSessions sessions_;
   FakeKexec kexec_;
+  FakeHost host_;
   FakeClock clock_;
+  std::chrono::milliseconds settled_{2000};
   FakeSpawner spawner_;
   std::vector<std::string> log_;
   std::unique_ptr<Server> server_;
@@ -255,13 +257,11 @@ TEST_F(ServerTest, ADryRunAnswersOk) {
   EXPECT_FALSE(kexec_.loaded);
 }
 
-TEST_F(ServerTest, DuringAnUpdateNothingElseBegins) {
+TEST_F(ServerTest, DuringAnUpdateNoOtherBegins) {
   Start();
   UniqueFd vm = RegisteredVm("a");
   UniqueFd luoctl = Connect();
   Send(luoctl, UpgradeMessage());
-  UniqueFd late = Connect();
-  EXPECT_EQ(Ask(late, Registration("late").ToMessage(1)).code(), absl::StatusCode::kUnavailable);
   UniqueFd second = Connect();
   EXPECT_EQ(Ask(second, UpgradeMessage()).code(), absl::StatusCode::kUnavailable);
   // The refused one goes; the update does not care.
@@ -270,6 +270,66 @@ TEST_F(ServerTest, DuringAnUpdateNothingElseBegins) {
   AnswerNext(vm, MessageType::kPrepare);
   AnswerNext(vm, MessageType::kFreeze);
   EXPECT_THAT(kexec_.calls, testing::Contains("execute"));
+}
+
+TEST_F(ServerTest, AVmThatComesDuringAnUpdateEndsItAndIsTakenAfterwards) {
+  Start();
+  UniqueFd vm = RegisteredVm("a");
+  UniqueFd luoctl = Connect();
+  Send(luoctl, UpgradeMessage());
+  AnswerNext(vm, MessageType::kPing);
+  UniqueFd late = Connect();
+  EXPECT_EQ(Ask(late, Registration("late").ToMessage(1)).code(), absl::StatusCode::kUnavailable);
+  ASSERT_EQ(Next(vm)->type, MessageType::kPrepare);
+  AnswerNext(vm, MessageType::kCancel);
+  EXPECT_THAT(std::string(UpgradeResult(luoctl).message()), HasSubstr("VM late has just come"));
+  // It would still be lost.
+  EXPECT_THAT(std::string(Ask(luoctl, UpgradeMessage()).message()),
+              HasSubstr("VM late runs, is not registered"));
+  UniqueFd again = RegisteredVm("late");
+  Send(luoctl, UpgradeMessage());
+  EXPECT_EQ(Next(vm)->type, MessageType::kPing);
+  EXPECT_EQ(Next(again)->type, MessageType::kPing);
+}
+
+TEST_F(ServerTest, AVmWhoseNameIsTakenIsNotLostUnheard) {
+  Start();
+  UniqueFd vm = RegisteredVm("a");
+  UniqueFd other = Connect();
+  EXPECT_EQ(Ask(other, Registration("a").ToMessage(1)).code(), absl::StatusCode::kAlreadyExists);
+  UniqueFd luoctl = Connect();
+  EXPECT_THAT(std::string(Ask(luoctl, UpgradeMessage()).message()), HasSubstr("VM a runs"));
+  clock_.Advance(std::chrono::milliseconds(2000));  // it did not come again
+  Send(luoctl, UpgradeMessage());
+  EXPECT_EQ(Next(vm)->type, MessageType::kPing);
+}
+
+TEST_F(ServerTest, ANewLuodLeavesVmsTimeToFindIt) {
+  settled_ = std::chrono::milliseconds(1999);
+  Start();
+  UniqueFd luoctl = Connect();
+  EXPECT_THAT(std::string(Ask(luoctl, UpgradeMessage()).message()),
+              HasSubstr("luod has just started"));
+  clock_.Advance(std::chrono::milliseconds(1));
+  Send(luoctl, UpgradeMessage());
+  EXPECT_THAT(kexec_.calls, testing::Contains("execute"));
+}
+
+TEST_F(ServerTest, WhatArrivedWhileLuodWasDeafIsHeardBeforeGuestsPause) {
+  Start();
+  UniqueFd vm = RegisteredVm("a");
+  UniqueFd other = Connect();
+  UniqueFd luoctl = Connect();
+  Send(luoctl, UpgradeMessage());
+  AnswerNext(vm, MessageType::kPing);
+  absl::StatusOr<Message> prepare = Next(vm);
+  ASSERT_EQ(prepare->type, MessageType::kPrepare);
+  // Both are there when luod looks again.
+  ASSERT_TRUE(SendMessage(other.get(), Message{.type = MessageType::kCancelUpgrade}).ok());
+  Send(vm, PrepareReply{}.ToMessage(prepare->request));
+  absl::StatusOr<Message> next = Next(vm);
+  ASSERT_TRUE(next.ok());
+  EXPECT_EQ(next->type, MessageType::kCancel);
 }
 
 TEST_F(ServerTest, CancelEndsAnUpdate) {
@@ -348,6 +408,7 @@ TEST_F(ServerTest, RestoresReportsAndOnlyThenUpdatesAgain) {
   ASSERT_EQ(status.vms.size(), 1u);
   EXPECT_EQ(status.vms[0].state, "running");
   EXPECT_EQ(status.vms[0].blackout_ns, 800'000u);
+  clock_.Advance(std::chrono::milliseconds(2000));  // the impostor is gone
   Send(luoctl, UpgradeMessage());
   EXPECT_EQ(Next(vm)->type, MessageType::kPing);
 }
@@ -373,14 +434,14 @@ TEST_F(ServerTest, EndsWhenNothingDependsOnIt) {
   EXPECT_TRUE(server_->stopped());
 }
 
-TEST_F(ServerTest, DoesNotEndWhileAVmAwaitsItsResume) {
+TEST_F(ServerTest, EndsOnlyOnceNoVmAwaitsItsResume) {
   HandOver("a");
   Start();
   server_->RequestStop();
   EXPECT_FALSE(server_->stopped());
   UniqueFd vm = Connect();
   EXPECT_TRUE(Ask(vm, Registration("a", /*resumed=*/true).ToMessage(1)).ok());
-  server_->RequestStop();
+  Settle();
   EXPECT_TRUE(server_->stopped());
 }
 

@@ -46,7 +46,12 @@ absl::StatusOr<pid_t> ProcessSpawner::Spawn(const std::vector<std::string>& argv
   sigset_t none;
   sigemptyset(&none);
   posix_spawnattr_setsigmask(&options.attributes, &none);
-  posix_spawnattr_setflags(&options.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+  // Nor those that it ignores (main.cc).
+  sigset_t all;
+  sigfillset(&all);
+  posix_spawnattr_setsigdefault(&options.attributes, &all);
+  posix_spawnattr_setflags(&options.attributes,
+                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
   pid_t pid = 0;
   int error = posix_spawn(&pid, pointers[0], &options.actions, &options.attributes, pointers.data(),
                           environ);

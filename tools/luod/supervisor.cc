@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -22,6 +21,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/status.h"
+#include "tools/luod/log.h"
 
 namespace vmm {
 namespace {
@@ -94,7 +94,7 @@ int Supervise(const std::function<int(bool restarted)>& worker, absl::string_vie
     auto start = std::chrono::steady_clock::now();
     pid_t child = ForkSharingFds();
     if (child < 0) {
-      perror("luod: clone");
+      Log(std::string(ErrnoStatus(errno, "clone").message()));
       return EXIT_FAILURE;
     }
     if (child == 0) {
@@ -105,7 +105,7 @@ int Supervise(const std::function<int(bool restarted)>& worker, absl::string_vie
     int wait_status = WaitFor(child);
     if (WIFEXITED(wait_status)) return WEXITSTATUS(wait_status);
     CloseAllBut(kept);
-    fprintf(stderr, "luod: killed by signal %d, starting again\n", WTERMSIG(wait_status));
+    Log(absl::StrCat("killed by signal ", WTERMSIG(wait_status), ", starting again"));
     if (std::chrono::steady_clock::now() - start < kShortLife) {
       std::this_thread::sleep_for(kShortLife);
     }

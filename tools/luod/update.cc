@@ -12,6 +12,12 @@
 #include "vmm/live_update/tokens.h"
 
 namespace vmm {
+namespace {
+
+// Disks at rest take seconds.
+constexpr std::chrono::minutes kSyncTimeout{2};
+
+}  // namespace
 
 Update::Update(Environment environment, UpgradeRequest request,
                std::chrono::milliseconds vm_timeout, UniqueFd kernel, UniqueFd initrd,
@@ -37,18 +43,41 @@ Update::Update(Environment environment, UpgradeRequest request,
 void Update::Start() {
   manifest_.check_tsc = environment_.clock->Tsc();
   Tell(absl::StrCat("loading the kernel, asking ", vms_.size(), " VMs"));
-  absl::Status status = environment_.check_kernel(kernel_.get());
+  absl::Status status = Check();
   if (!status.ok()) return Undo(Annotate(status, "check"));
-  status = environment_.kexec->Load(kernel_.get(), initrd_.get(), request_.command_line);
-  if (!status.ok()) return Undo(Annotate(status, "check"));
-  status = environment_.still_wanted();
-  if (!status.ok()) return Undo(status);
   deadline_ = environment_.clock->Now() + vm_timeout_;
   for (Vm& vm : vms_) {
-    status = Ask(vm, Message{.type = MessageType::kPing});
+    status = environment_.host->CheckProgram(vm.peer->registration().resume_argv[0]);
+    if (status.ok()) status = Ask(vm, Message{.type = MessageType::kPing});
     if (!status.ok()) return UndoFor(vm, status);
   }
   if (!Awaiting()) Advance();
+}
+
+absl::Status Update::Check() {
+  RETURN_IF_ERROR(environment_.host->CheckKernel(kernel_.get()));
+  if (!vms_.empty()) {
+    RETURN_IF_ERROR(environment_.host->CheckCommandLine(request_.command_line));
+  }
+  return environment_.kexec->Load(kernel_.get(), initrd_.get(), request_.command_line);
+}
+
+// What is preserved is allocated before. Where the host has no room the kernel would kill somebody,
+// most likely a VM.
+absl::Status Update::CheckMemory() {
+  if (missing_bytes_ == 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const uint64_t available, environment_.host->AvailableMemory());
+  if (missing_bytes_ <= available) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("guests have ", missing_bytes_ >> 20,
+                   " MiB of memory that they have not touched yet and that has to be allocated, "
+                   "and the host has ",
+                   available >> 20, " MiB left"));
+}
+
+void Update::GoOn() {
+  ready_ = false;
+  return phase_ == Phase::kPrepare ? BeginFreeze() : Execute();
 }
 
 void Update::Advance() {
@@ -78,6 +107,8 @@ std::chrono::seconds Update::PreservingTime(const std::vector<Vm>& vms) {
 }
 
 void Update::BeginPrepare() {
+  absl::Status room = CheckMemory();
+  if (!room.ok()) return Undo(Annotate(room, "check"));
   if (request_.check_only) {
     result_ = environment_.kexec->Unload();
     phase_ = Phase::kDone;
@@ -112,10 +143,10 @@ void Update::EndPrepare() {
     return Undo(absl::OkStatus());
   }
   Tell("memory is preserved, writing back the host's file systems");
-  environment_.sync();
-  status = environment_.still_wanted();
-  if (!status.ok()) return Undo(status);
-  BeginFreeze();
+  status = environment_.host->Sync(kSyncTimeout);
+  if (!status.ok()) return Undo(Annotate(status, "prepare"));
+  deadline_ = environment_.clock->Now() + vm_timeout_;
+  ready_ = true;
 }
 
 absl::Status Update::PreserveManifest() {
@@ -138,19 +169,16 @@ void Update::BeginFreeze() {
   if (!Awaiting()) Advance();
 }
 
-void Update::EndFreeze() {
-  // A VM that let its guest run again has closed its connection first.
-  for (const Vm& vm : vms_) {
-    absl::Status quiet = vm.peer->CheckQuiet();
-    if (!quiet.ok()) return UndoFor(vm, quiet);
-  }
-  absl::Status status = environment_.still_wanted();
-  if (!status.ok()) return Undo(status);
+// A VM that let its guest run again has closed its connection first: that is heard before GoOn().
+void Update::EndFreeze() { ready_ = true; }
+
+// Guests stand still.
+void Update::Execute() {
   phase_ = Phase::kKexec;
   Tell("guests are frozen, starting the new kernel");
   manifest_.tsc_khz = environment_.clock->TscKhz();
   manifest_.kexec_tsc = environment_.clock->Tsc();
-  status = RewriteManifest(manifest_file_.get(), manifest_);
+  absl::Status status = RewriteManifest(manifest_file_.get(), manifest_);
   if (!status.ok()) return Undo(Annotate(status, "kexec"));
   Undo(Annotate(environment_.kexec->Execute(), "kexec"));
 }
@@ -172,7 +200,10 @@ void Update::OnAnswer(VmPeer* peer, const Message& answer) {
 absl::Status Update::TakeAnswer(size_t index, const Message& answer) {
   RETURN_IF_ERROR(StatusOfAnswer(answer));
   ManifestVm& entry = manifest_.vms[index];
-  if (phase_ == Phase::kPrepare) {
+  if (phase_ == Phase::kCheck) {
+    ASSIGN_OR_RETURN(PingReply reply, PingReply::FromTree(answer.body));
+    missing_bytes_ += reply.missing_bytes;
+  } else if (phase_ == Phase::kPrepare) {
     ASSIGN_OR_RETURN(PrepareReply reply, PrepareReply::FromTree(answer.body));
     entry.prepare_ns = reply.duration_ns;
   } else if (phase_ == Phase::kFreeze) {
@@ -196,7 +227,9 @@ void Update::OnGone(VmPeer* peer) {
 }
 
 void Update::OnTick() {
-  if (done() || !Awaiting() || environment_.clock->Now() < deadline_) return;
+  if (done() || environment_.clock->Now() < deadline_) return;
+  if (ready_) return Undo(absl::DeadlineExceededError("luod's callers leave it no moment for it"));
+  if (!Awaiting()) return;
   absl::Status silence = absl::DeadlineExceededError(
       absl::StrCat(phase_name(), ": VM ", AwaitedNames(), " did not answer within ",
                    vm_timeout_.count(), " ms"));
@@ -216,6 +249,7 @@ void Update::UndoFor(const Vm& vm, const absl::Status& why) {
 void Update::Undo(absl::Status result) {
   result_ = std::move(result);
   phase_ = Phase::kCancel;
+  ready_ = false;
   if (!result_.ok()) Tell(result_.message());
   manifest_session_.reset();
   deadline_ = environment_.clock->Now() + vm_timeout_;

@@ -5,10 +5,13 @@
 //   Update update(environment, request, timeout, std::move(kernel), std::move(initrd), peers);
 //   update.Start();
 //   update.OnAnswer(peer, message);  // also OnGone(), OnTick(), Cancel(), as it happens
+//   if (update.ready() && nobody_waits_to_be_heard) update.GoOn();
 //   if (update.done()) Report(update.result());
 //
 // Its phases:
-// - CHECK: the next kernel's live-update ABI, kexec_file_load, PING to each VM.
+// - CHECK: the next kernel's live-update ABI and command line, kexec_file_load, the programs that
+//   will resume the VMs, PING to each VM, and whether the host has the memory that guests have not
+//   touched yet.
 // - PREPARE: a session for each VM, which preserves its RAM there while the guest runs; then luod's
 //   own session with the manifest, and sync(2).
 // - FREEZE: guests pause and preserve their state; the manifest gets the figures.
@@ -16,6 +19,9 @@
 //
 // A rehearsal ends after PREPARE and is undone like a failure: it shows, with no pause of any
 // guest, that every VM can be preserved and how long that takes.
+//
+// Before FREEZE and before KEXEC it is ready() and waits for GoOn(): whatever has arrived by then
+// (a VM that is gone, a VM that nobody knew of, an operator's cancel) is heard first.
 //
 // Whatever goes wrong before the kexec (a VM's error, its silence, its death, the operator's word)
 // leads to CANCEL: the sessions are closed, the image is unloaded, each VM is told and its answer
@@ -35,6 +41,7 @@
 #include "absl/strings/string_view.h"
 #include "base/unique_fd.h"
 #include "tools/luod/clock.h"
+#include "tools/luod/host.h"
 #include "tools/luod/kexec.h"
 #include "tools/luod/manifest.h"
 #include "tools/luod/sessions.h"
@@ -49,8 +56,6 @@ class VmPeer {
   virtual const RegisterRequest& registration() const = 0;
   // Without blocking; an error means that the VM does not take the message.
   virtual absl::Status Send(const Message& message) = 0;
-  // OK unless the VM has closed its connection or has sent something that was not read yet.
-  virtual absl::Status CheckQuiet() const = 0;
 };
 
 class Update {
@@ -59,14 +64,9 @@ class Update {
   struct Environment {
     Sessions* sessions;
     Kexec* kexec;
+    Host* host;
     const Clock* clock;
-    // Whether the kernel image in the descriptor can take over what this kernel hands over.
-    std::function<absl::Status(int kernel_fd)> check_kernel;
-    std::function<void()> sync;  // sync(2)
     std::function<void(const Progress&)> progress;
-    // Whether the operator still wants it: asked where the state machine was deaf for a while, and
-    // last before the kexec.
-    std::function<absl::Status()> still_wanted;
     uint64_t generation;     // of this update
     std::string old_kernel;  // uname -r
   };
@@ -82,6 +82,9 @@ class Update {
   // To be called at least every 100 ms: deadlines.
   void OnTick();
   void Cancel(absl::string_view why);
+  // Whether it waits for GoOn(), which must not be called otherwise.
+  bool ready() const { return ready_; }
+  void GoOn();
 
   bool done() const { return phase_ == Phase::kDone; }
   // Meaningful once done(): OK only for a request with check_only or rehearse.
@@ -105,7 +108,10 @@ class Update {
   void EndPrepare();
   void BeginFreeze();
   void EndFreeze();
+  void Execute();
   void Advance();
+  absl::Status Check();
+  absl::Status CheckMemory();
   // CANCEL: everything as before the update, which ends with `result`.
   void Undo(absl::Status result);
   void UndoFor(const Vm& vm, const absl::Status& why);
@@ -126,6 +132,8 @@ class Update {
   UniqueFd initrd_;
   std::vector<Vm> vms_;  // as manifest_.vms
   Phase phase_ = Phase::kCheck;
+  bool ready_ = false;
+  uint64_t missing_bytes_ = 0;  // of guests' memory: not allocated yet
   Clock::TimePoint deadline_;
   uint32_t next_request_ = 1;
   Manifest manifest_;

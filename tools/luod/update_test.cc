@@ -42,11 +42,12 @@ class FakePeer : public VmPeer {
     if (message.type == MessageType::kCancel) session.Reset();
     return absl::OkStatus();
   }
-  absl::Status CheckQuiet() const override { return quiet; }
 
   // The answer to the last request.
   Message Answer() const {
     switch (sent.back()) {
+      case MessageType::kPing:
+        return PingReply{.missing_bytes = missing_bytes}.ToMessage(last_request);
       case MessageType::kPrepare:
         return PrepareReply{.duration_ns = 11, .preserved_bytes = 4096}.ToMessage(last_request);
       case MessageType::kFreeze:
@@ -58,7 +59,7 @@ class FakePeer : public VmPeer {
   }
 
   absl::Status send_status;
-  absl::Status quiet;
+  uint64_t missing_bytes = 0;
   std::vector<MessageType> sent;
   uint32_t last_request = 0;
   UniqueFd session;
@@ -81,11 +82,9 @@ class UpdateTest : public testing::Test {
         Update::Environment{
             .sessions = &sessions_,
             .kexec = &kexec_,
+            .host = &host_,
             .clock = &clock_,
-            .check_kernel = [this](int) { return check_status_; },
-            .sync = [this] { ++syncs_; },
             .progress = [this](const Progress& step) { phases_.push_back(step.phase); },
-            .still_wanted = [this] { return wanted_; },
             .generation = 7,
             .old_kernel = "7.3.4"},
         UpgradeRequest{.command_line = "quiet", .check_only = check_only, .rehearse = rehearse},
@@ -99,8 +98,13 @@ class UpdateTest : public testing::Test {
   void Refuse(size_t index, const std::string& text) {
     update_->OnAnswer(&Vm(index), ErrorMessage(Vm(index).last_request, absl::InternalError(text)));
   }
+  // Nobody else has anything to say.
   void AnswerAll() {
     for (size_t i = 0; i < vms_.size(); ++i) Answer(i);
+    GoOn();
+  }
+  void GoOn() {
+    if (update_->ready()) update_->GoOn();
   }
   std::string ResultText() const { return std::string(update_->result().message()); }
 
@@ -122,9 +126,7 @@ class UpdateTest : public testing::Test {
   FakeSessions sessions_;
   FakeKexec kexec_;
   FakeClock clock_;
-  absl::Status check_status_;
-  absl::Status wanted_;
-  int syncs_ = 0;
+  FakeHost host_;
   std::vector<std::string> phases_;
   std::list<FakePeer> vms_;
   std::unique_ptr<Update> update_;
@@ -133,7 +135,7 @@ class UpdateTest : public testing::Test {
 TEST_F(UpdateTest, GoesThroughAllPhasesToTheKexec) {
   Manifest handed_over;
   kexec_.on_execute = [&] {
-    EXPECT_EQ(syncs_, 1);
+    EXPECT_EQ(host_.syncs, 1);
     sessions_.Kexec();
     auto session = sessions_.Retrieve(kManifestSession);
     ASSERT_TRUE(session.ok());
@@ -151,8 +153,16 @@ TEST_F(UpdateTest, GoesThroughAllPhasesToTheKexec) {
   Answer(1);
   EXPECT_EQ(update_->phase_name(), "prepare");
   Answer(0);
+  EXPECT_TRUE(update_->ready());
+  EXPECT_EQ(update_->phase_name(), "prepare");
+  update_->GoOn();
   EXPECT_EQ(update_->phase_name(), "freeze");
-  AnswerAll();
+  Answer(0);
+  EXPECT_FALSE(update_->ready());
+  Answer(1);
+  EXPECT_TRUE(update_->ready());
+  EXPECT_THAT(kexec_.calls, ElementsAre("load"));
+  update_->GoOn();
   EXPECT_THAT(kexec_.calls, ElementsAre("load", "execute", "unload"));
   EXPECT_EQ(handed_over.generation, 7u);
   EXPECT_EQ(handed_over.old_kernel, "7.3.4");
@@ -179,7 +189,12 @@ TEST_F(UpdateTest, AKexecThatReturnsCancels) {
 }
 
 TEST_F(UpdateTest, WithoutVmsItIsAPlainKexec) {
+  // No guest depends on what the next kernel is told.
+  host_.command_line_status = absl::FailedPreconditionError("no liveupdate=on");
   Begin({});
+  GoOn();
+  EXPECT_THAT(kexec_.calls, ElementsAre("load"));
+  GoOn();
   EXPECT_THAT(kexec_.calls, ElementsAre("load", "execute", "unload"));
   ExpectUndone();
 }
@@ -221,20 +236,67 @@ TEST_F(UpdateTest, ARehearsalThatAVmDoesNotUndoFails) {
   EXPECT_THAT(ResultText(), HasSubstr("cancel: VM b did not answer"));
 }
 
-TEST_F(UpdateTest, AnOperatorWhoLeftDuringTheCheckIsNoticed) {
-  wanted_ = absl::CancelledError("luoctl is gone");
-  Begin({"a"});
-  ExpectUndone();
-  EXPECT_TRUE(Vm(0).sent.empty());
-}
-
 TEST_F(UpdateTest, AnIncompatibleKernelIsNotEvenLoaded) {
-  check_status_ = absl::FailedPreconditionError("the new kernel speaks luo-v6");
+  host_.kernel_status = absl::FailedPreconditionError("the new kernel speaks luo-v6");
   Begin({"a"});
   ExpectUndone();
   EXPECT_THAT(kexec_.calls, ElementsAre("unload"));
   EXPECT_TRUE(Vm(0).sent.empty());
   EXPECT_THAT(ResultText(), HasSubstr("check: the new kernel speaks luo-v6"));
+}
+
+TEST_F(UpdateTest, ACommandLineThatWouldDropTheGuestsEndsIt) {
+  host_.command_line_status = absl::FailedPreconditionError("no liveupdate=on");
+  Begin({"a"}, /*check_only=*/true);
+  ExpectUndone();
+  EXPECT_THAT(kexec_.calls, ElementsAre("unload"));
+  EXPECT_THAT(ResultText(), HasSubstr("check: no liveupdate=on"));
+}
+
+TEST_F(UpdateTest, AVmThatNoProgramCouldResumeEndsItByName) {
+  host_.lost_program = "/usr/bin/vmm";
+  Begin({"a"}, /*check_only=*/true);
+  ExpectUndone();
+  EXPECT_TRUE(Vm(0).sent.empty());
+  EXPECT_THAT(ResultText(), HasSubstr("check: VM a: no such program"));
+}
+
+TEST_F(UpdateTest, GuestsThatTheHostHasNoRoomForEndIt) {
+  for (bool check_only : {true, false}) {
+    vms_.clear();
+    Begin({"a", "b"}, check_only);
+    Vm(0).missing_bytes = 700 << 20;
+    Vm(1).missing_bytes = 400 << 20;
+    AnswerAll();
+    ExpectUndone();
+    EXPECT_THAT(Vm(0).sent, ElementsAre(MessageType::kPing));
+    EXPECT_THAT(ResultText(), HasSubstr("check: guests have 1100 MiB"));
+    EXPECT_THAT(ResultText(), HasSubstr("the host has 1024 MiB left"));
+  }
+}
+
+TEST_F(UpdateTest, WhatTheHostHasLeftMustBeKnownOnlyWhereItMatters) {
+  host_.available_memory = absl::UnavailableError("nobody knows");
+  Begin({"a"}, /*check_only=*/true);
+  AnswerAll();
+  EXPECT_TRUE(update_->result().ok()) << update_->result();
+  vms_.clear();
+  Begin({"a"});
+  Vm(0).missing_bytes = 1;
+  AnswerAll();
+  ExpectUndone();
+  EXPECT_THAT(ResultText(), HasSubstr("check: nobody knows"));
+}
+
+TEST_F(UpdateTest, FileSystemsThatAreNotWrittenBackEndIt) {
+  host_.sync_status = absl::DeadlineExceededError("a server does not answer");
+  Begin({"a"});
+  AnswerAll();
+  AnswerAll();
+  AnswerAll();
+  ExpectUndone();
+  EXPECT_THAT(Vm(0).sent, testing::Not(testing::Contains(MessageType::kFreeze)));
+  EXPECT_THAT(ResultText(), HasSubstr("prepare: a server does not answer"));
 }
 
 TEST_F(UpdateTest, AKernelThatDoesNotLoadEndsIt) {
@@ -266,7 +328,7 @@ TEST_F(UpdateTest, APrepareErrorCancelsEverybody) {
   AnswerAll();
   ExpectUndone();
   EXPECT_THAT(ResultText(), HasSubstr("prepare: VM b: no memory to preserve"));
-  EXPECT_EQ(syncs_, 0);
+  EXPECT_EQ(host_.syncs, 0);
 }
 
 TEST_F(UpdateTest, APrepareTimeoutCancelsEverybodyAndWaitsNoLongerForTheSilentOne) {
@@ -296,7 +358,7 @@ TEST_F(UpdateTest, AnswersToEarlierRequestsAreIgnored) {
   Answer(0);
   Answer(0);
   Answer(0);
-  EXPECT_EQ(update_->phase_name(), "freeze");
+  EXPECT_TRUE(update_->ready());
 }
 
 TEST_F(UpdateTest, AFreezeErrorCancelsThoseAlreadyFrozen) {
@@ -353,12 +415,16 @@ TEST_F(UpdateTest, AFrozenVmThatRanOnStopsTheKexec) {
   AnswerAll();
   AnswerAll();
   Answer(0);
-  Vm(0).quiet = absl::UnavailableError("gone");
   Answer(1);
-  AnswerAll();
+  ASSERT_TRUE(update_->ready());
+  Vm(0).session.Reset();
+  Vm(0).send_status = absl::UnavailableError("gone");
+  update_->OnGone(&Vm(0));
+  EXPECT_FALSE(update_->ready());
+  Answer(1);
   ExpectUndone();
   EXPECT_THAT(kexec_.calls, ElementsAre("load", "unload"));
-  EXPECT_THAT(ResultText(), HasSubstr("freeze: VM a: gone"));
+  EXPECT_THAT(ResultText(), HasSubstr("freeze: VM a: the VM's process is gone"));
 }
 
 TEST_F(UpdateTest, AVmThatTakesNoMessageFailsIt) {
@@ -406,24 +472,41 @@ TEST_F(UpdateTest, TheOperatorCancelsInEveryPhase) {
   }
 }
 
-TEST_F(UpdateTest, AnOperatorWhoLeftIsNoticedAfterSyncAndBeforeTheKexec) {
+TEST_F(UpdateTest, ACancelIsHeardAfterSyncAndBeforeTheKexec) {
   Begin({"a"});
   AnswerAll();
-  wanted_ = absl::CancelledError("luoctl is gone");
-  AnswerAll();
+  Answer(0);
+  ASSERT_TRUE(update_->ready());
+  update_->Cancel("no");
+  EXPECT_FALSE(update_->ready());
   AnswerAll();
   ExpectUndone();
   EXPECT_THAT(Vm(0).sent, testing::Not(testing::Contains(MessageType::kFreeze)));
-  wanted_ = absl::OkStatus();
   vms_.clear();
   Begin({"a"});
   AnswerAll();
   AnswerAll();
-  wanted_ = absl::CancelledError("luoctl is gone");
-  AnswerAll();
+  Answer(0);
+  ASSERT_TRUE(update_->ready());
+  update_->Cancel("no");
   AnswerAll();
   ExpectUndone();
   EXPECT_THAT(kexec_.calls, testing::Not(testing::Contains("execute")));
+}
+
+TEST_F(UpdateTest, CallersWithoutEndDoNotKeepGuestsFrozen) {
+  for (int phases = 1; phases < 3; ++phases) {
+    vms_.clear();
+    Begin({"a"});
+    for (int i = 0; i < phases; ++i) AnswerAll();
+    Answer(0);
+    ASSERT_TRUE(update_->ready());
+    clock_.Advance(std::chrono::milliseconds(1000));
+    update_->OnTick();
+    AnswerAll();
+    ExpectUndone();
+    EXPECT_EQ(update_->result().code(), absl::StatusCode::kDeadlineExceeded);
+  }
 }
 
 TEST_F(UpdateTest, AMisshapenReplyIsAnError) {

@@ -22,6 +22,21 @@ if [ "$GENERATION" = 0 ]; then
   rm /run/large
   expect_alive web1
 
+  step "a command line that would drop the guest"
+  expect_upgrade_refused 'needs liveupdate=on' --kernel /share/boot/bzImage --initrd /share/boot/initrd --append liveupdate=off
+  expect_alive web1
+
+  step "a guest that the host has no memory for"
+  web1=$(pidof vmm)
+  # shellcheck disable=SC2046  # Words on purpose.
+  start_vm large $(stock_guest) --memory 4G --cmdline "console=ttyS0 quiet"
+  expect_running large
+  expect_upgrade_refused 'guests have [0-9]+ MiB' --kernel /share/boot/bzImage --initrd /share/boot/initrd --dry-run
+  kill -TERM "$(pidof vmm | tr ' ' '\n' | grep -vx "$web1")"
+  exit_code large 20
+  expect_equal "vmm's exit code" "$code" 143
+  expect_alive web1
+
   step "a VM that does not answer"
   kill -STOP "$(pidof vmm)"
   expect_upgrade_refused 'web1' --kernel /share/boot/bzImage --initrd /share/boot/initrd --timeout 2s
