@@ -164,10 +164,13 @@ exit_code() {
   code=$(cat "/run/$1.exit")
 }
 
-# upgrade OPTION...: replaces the host's kernel; what follows happens in the next generation.
+# How long luod waits for a VM here: a machine that has other things to do is no fault of the VM's.
+vm_timeout=$(parameter timeout 60s)
+
+# upgrade: replaces the host's kernel; what follows happens in the next generation.
 upgrade() {
   step "luoctl upgrade"
-  luoctl upgrade --kernel /share/boot/bzImage --initrd /share/boot/initrd --reuse-cmdline "$@" || :
+  luoctl upgrade --kernel /share/boot/bzImage --initrd /share/boot/initrd --reuse-cmdline --timeout "$vm_timeout" || :
   fail "luoctl upgrade came back"
 }
 

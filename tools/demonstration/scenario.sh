@@ -44,7 +44,7 @@ case $GENERATION in
     expect_running web1
     keep_frames started
     step "the guest is under load; the update is rehearsed"
-    luoctl upgrade --rehearse --kernel /share/boot/bzImage --initrd /share/boot/initrd --reuse-cmdline
+    luoctl upgrade --rehearse --timeout 60s --kernel /share/boot/bzImage --initrd /share/boot/initrd --reuse-cmdline
     keep_frames before
     keep_tsc_offset before
     ask web1 reset-gap '^RESET-GAP' 30

@@ -4,7 +4,6 @@
 
 updates=$(parameter updates 1)
 cpus=$(parameter cpus 1)
-timeout=$(parameter timeout 10s)
 kernel=$(parameter kernel /share/guest/vmlinuz)
 
 vmm_pid() { pidof vmm | tr ' ' '\n' | head -n 1; }
@@ -34,12 +33,12 @@ if [ "$GENERATION" -lt "$updates" ]; then
   expect_running web1
   # Preserving moves pages out of the memory that the next kernel boots in; once, not at each update. After a rehearsal
   # they lie where the update will find them.
-  luoctl upgrade --rehearse --timeout "$timeout" --kernel /share/boot/bzImage --initrd /share/boot/initrd --reuse-cmdline
+  luoctl upgrade --rehearse --timeout "$vm_timeout" --kernel /share/boot/bzImage --initrd /share/boot/initrd --reuse-cmdline
   frame_map "$(vmm_pid)" >/share/frames
   step "$(tail -n 1 /share/frames)"
   ask web1 reset-gap '^RESET-GAP' 30
   expect_alive web1
-  upgrade --timeout "$timeout"
+  upgrade
 fi
 
 step "the guest ends as ever"
