@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,6 +46,19 @@ TEST(SpawnerTest, LeaksNoOtherDescriptor) {
   EXPECT_EQ(Output("for fd in 3 4 5 6 7 8 9 " + std::to_string(other.get()) +
                    "; do [ -e /proc/$$/fd/$fd ] && echo $fd; done >&3; true"),
             "3\n");
+}
+
+TEST(SpawnerTest, AChildDoesNotIgnoreWhatLuodIgnores) {
+  signal(SIGHUP, SIG_IGN);
+  signal(SIGPIPE, SIG_IGN);
+  const std::string ignored = Output(
+      "while read key value rest; do case $key in SigIgn:) echo $value >&3;; esac; done "
+      "</proc/$$/status");
+  ASSERT_EQ(ignored.size(), 17u);
+  const uint64_t both = uint64_t{1} << (SIGHUP - 1) | uint64_t{1} << (SIGPIPE - 1);
+  EXPECT_EQ(strtoull(ignored.c_str(), nullptr, 16) & both, 0u) << ignored;
+  signal(SIGHUP, SIG_DFL);
+  signal(SIGPIPE, SIG_DFL);
 }
 
 TEST(SpawnerTest, AChildLeadsItsOwnSessionWithNoSignalBlocked) {

@@ -1,5 +1,5 @@
 # luod is killed by SIGKILL: while idle, in an update's CHECK, PREPARE and FREEZE, and in the next kernel while it alone
-# holds what is left of a VM; a vmm is killed in FREEZE. No guest is lost but that one's.
+# holds what is left of a VM; a vmm is killed in FREEZE. No guest is lost but that one's. And what luod does not die of.
 . /lib/e2e.sh
 
 worker() { luoctl status | sed -n 's/^luod: .* process \([0-9]*\),.*/\1/p'; }
@@ -55,6 +55,13 @@ if [ "$GENERATION" = 0 ]; then
   start_vm web1 $(stock_guest) --memory 128M --cmdline "console=ttyS0 quiet workload.memory_percent=60"
   wait_for_line web1 '^WORKLOAD ready' 150
   expect_running web1
+
+  step "the end of its terminal and of its log's reader are not its own"
+  same=$(worker)
+  # shellcheck disable=SC2046  # Both processes.
+  for signal in HUP PIPE QUIT; do kill -$signal $(pidof luod); done
+  expect_running web1
+  expect_equal "luod's process" "$(worker)" "$same"
 
   step "killed while idle"
   kill_worker
