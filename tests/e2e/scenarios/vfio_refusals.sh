@@ -70,6 +70,11 @@ if [ "$GENERATION" = 0 ]; then
   dmesg -c >/dev/null
   expect_kexec_refused EPROTO load "$nic"
   dmesg | grep "the next kernel's command line is not known" || fail "it was refused for another reason"
+  step "one that was unloaded, and one that has no Kexec HandOver"
+  expect_kexec_refused EINVAL unload "$nic"
+  dmesg -c >/dev/null
+  expect_kexec_refused EPROTO kexec-load "$nic"
+  dmesg | grep "the next kernel's command line is not known" || fail "it was refused for another reason"
   step "and a device that can be kept"
   expect_preserved "$nic"
   expect_no_faults

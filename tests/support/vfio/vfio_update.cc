@@ -7,20 +7,25 @@
 // `leave` attaches the devices to one page table, switches their bus mastering on, preserves them,
 // loads a next kernel with the command line LINE, makes CHANGE, and replaces the kernel. CHANGE is
 // one of
-//   detach   takes the first device from its page table
-//   map      maps memory for them that takes too many tables
-//   load     loads a next kernel again, in vain
-//   arm      arms an interrupt of the first device at the same time, which pretend=slow-irqs makes
-//            a matter of seconds
+//   detach      takes the first device from its page table
+//   map         maps memory for them that takes too many tables
+//   load        loads a next kernel again, in vain
+//   unload      unloads it
+//   kexec-load  the same, and loads another by kexec_load(2)
+//   arm         arms an interrupt of the first device at the same time, which pretend=slow-irqs
+//               makes a matter of seconds
 // or a line for sh. Where the kernel refuses, the error is printed, nothing is preserved any more,
 // and the exit code is 1.
 //
 // `return`, in the next kernel, retrieves the same devices and attaches each that comes; prints
 // "ADDRESS: attached" or "ADDRESS: " and the error; finishes the session and exits with 0.
+#include <errno.h>
+#include <linux/kexec.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <string>
@@ -63,6 +68,22 @@ absl::Status LoadInVain() {
   return absl::OkStatus();
 }
 
+// What kexec_load(2) loads has no Kexec HandOver. Here it is nothing that could run, either.
+absl::Status LoadWithoutHandover() {
+  static constexpr char kPage[4096] = {};
+  RETURN_IF_ERROR(SystemKexec().Unload());
+  kexec_segment segment = {
+      .buf = kPage,
+      .bufsz = sizeof(kPage),
+      .mem = reinterpret_cast<const void*>(0x100000),
+      .memsz = sizeof(kPage),
+  };
+  if (syscall(SYS_kexec_load, 0x100000UL, 1UL, &segment, KEXEC_ARCH_DEFAULT) < 0) {
+    return ErrnoStatus(errno, "kexec_load");
+  }
+  return absl::OkStatus();
+}
+
 // Arms an interrupt in a thread of its own, which is in the midst of it when this returns.
 absl::StatusOr<std::thread> BeginToArm(const VfioDevice& device) {
   ASSIGN_OR_RETURN(VfioInterrupts interrupts, device.Interrupts(InterruptKind::kMsi));
@@ -79,6 +100,8 @@ absl::Status Change(const std::string& change, DrivenDevice& first, const DmaAre
   if (change == "detach") return first.device.Detach();
   if (change == "map") return arena.MapScattered(first.ioas, kTooManyTables);
   if (change == "load") return LoadInVain();
+  if (change == "unload") return SystemKexec().Unload();
+  if (change == "kexec-load") return LoadWithoutHandover();
   if (system(change.c_str()) != 0) return absl::InternalError(absl::StrCat(change, ": failed"));
   return absl::OkStatus();
 }

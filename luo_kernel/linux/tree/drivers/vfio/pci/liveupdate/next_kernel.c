@@ -19,8 +19,9 @@
 /**
  * struct next_kernel - What is known of the kernel that was loaded for kexec.
  * @lock:    Protects the fields.
- * @image:   The image that was loaded last, never dereferenced: it may have
- *           failed to load, or be gone.
+ * @image:   The image that kexec_file_load() read last, never dereferenced: it
+ *           may have failed to load, or be gone, and another one may lie where
+ *           it lay.
  * @cmdline: Its command line.
  *
  * Lives as long as the kernel.
@@ -105,24 +106,38 @@ static bool same_modes(const char *ours, const char *theirs)
 	} while (true);
 }
 
+/*
+ * Whether the command line is that of the loaded image. Every image of
+ * kexec_file_load() was remembered, and while it is loaded no other one has its
+ * address. An image of kexec_load() was not, and has no KHO.
+ */
+static bool knows_loaded_image(void)
+{
+	lockdep_assert_held(&next_kernel.lock);
+	return kexec_image && kexec_image->file_mode &&
+	       kexec_image == next_kernel.image && next_kernel.cmdline;
+}
+
 /**
  * vfio_pci_luo_check_next_kernel() - Says whether the next kernel fits a device.
  * @pdev:           The device, for the log.
- * @must_be_loaded: Whether there has to be a next kernel by now.
+ * @must_be_loaded: Whether there has to be a next kernel by now. Then the caller
+ *                  is in kernel_kexec(), so that the image stays.
  *
  * A next kernel in another mode could neither adopt the tables nor switch them
  * off in time. Its own command line is the only thing to be seen of it here.
+ * Before the kexec the answer is a hint: the image can change at any time.
  *
  * Return: 0, or -EPROTO.
  */
 int vfio_pci_luo_check_next_kernel(struct pci_dev *pdev, bool must_be_loaded)
 {
 	guard(mutex)(&next_kernel.lock);
-	if (!kexec_image && !must_be_loaded)
-		return 0;
-	if (kexec_image != next_kernel.image || !next_kernel.cmdline) {
-		if (!must_be_loaded)
+	if (!must_be_loaded) {
+		if (!kexec_image || kexec_image != next_kernel.image ||
+		    !next_kernel.cmdline)
 			return 0;
+	} else if (!knows_loaded_image()) {
 		pci_err(pdev, "liveupdate: refused: the next kernel's command line is not known, load it again\n");
 		return -EPROTO;
 	}
