@@ -5,7 +5,7 @@
  * At freeze a preserved device's tables (root, context, PASID, page tables) are
  * walked from the context entry, as hardware does, and every page is preserved
  * by KHO and listed in the FLB. At shutdown the IOMMU is left on, and the context
- * entries of all other devices are cleared.
+ * and root entries of all other devices are cleared.
  *
  * Which devices these are is the business of drivers/vfio/pci/liveupdate/.
  */
@@ -301,6 +301,9 @@ int vtd_liveupdate_freeze(struct device *dev, struct iommu_domain *domain,
 
 /**
  * vtd_liveupdate_drop_tables() - Undoes all of vtd_liveupdate_freeze().
+ *
+ * Context: While the page tables of all devices are held still: once one changes,
+ *          pages listed here may be freed.
  */
 void vtd_liveupdate_drop_tables(void)
 {
@@ -330,7 +333,12 @@ struct vtd_luo_flb_ser *vtd_liveupdate_outgoing(void)
 	return outgoing.ser;
 }
 
-static unsigned int clear_others(struct intel_iommu *iommu, u64 table, u8 bus,
+/*
+ * @table is half of a root entry. A context table that keeps a device's entry
+ * was preserved with that device. Any other one is free memory in the next
+ * kernel: neither hardware nor that kernel may find it.
+ */
+static unsigned int clear_others(struct intel_iommu *iommu, u64 *table, u8 bus,
 				 int first, int nr)
 {
 	int size = sm_supported(iommu) ? 2 : 1;
@@ -338,9 +346,9 @@ static unsigned int clear_others(struct intel_iommu *iommu, u64 table, u8 bus,
 	unsigned int kept = 0;
 	int i;
 
-	if (!(table & 1))
+	if (!(*table & 1))
 		return 0;
-	context = phys_to_virt(table & VTD_PAGE_MASK);
+	context = phys_to_virt(*table & VTD_PAGE_MASK);
 	for (i = 0; i < nr; i++, context += size) {
 		if (!context_present(context))
 			continue;
@@ -351,6 +359,10 @@ static unsigned int clear_others(struct intel_iommu *iommu, u64 table, u8 bus,
 		}
 		context_clear_entry(context);
 		__iommu_flush_cache(iommu, context, sizeof(*context));
+	}
+	if (!kept) {
+		WRITE_ONCE(*table, 0);
+		__iommu_flush_cache(iommu, table, sizeof(*table));
 	}
 	return kept;
 }
@@ -371,8 +383,10 @@ void vtd_liveupdate_flush_all(struct intel_iommu *iommu)
  * intel_liveupdate_shutdown() - Leaves an IOMMU on for preserved devices.
  * @iommu: The IOMMU.
  *
- * Every device that is not preserved loses its context entry, so that it can
- * reach nothing any more; mainline would have switched translation off.
+ * Every device that is not preserved loses its context entry, and a context
+ * table without any its root entry, so that these devices can reach nothing any
+ * more and nothing points to memory that is not preserved; mainline would have
+ * switched translation off.
  *
  * Context: In machine_shutdown(); no other CPU runs.
  * Return: false where no preserved device is behind it.
@@ -388,10 +402,10 @@ bool intel_liveupdate_shutdown(struct intel_iommu *iommu)
 		struct root_entry *root = &iommu->root_entry[bus];
 
 		if (sm_supported(iommu)) {
-			kept += clear_others(iommu, root->lo, bus, 0, 128);
-			kept += clear_others(iommu, root->hi, bus, 128, 128);
+			kept += clear_others(iommu, &root->lo, bus, 0, 128);
+			kept += clear_others(iommu, &root->hi, bus, 128, 128);
 		} else {
-			kept += clear_others(iommu, root->lo, bus, 0, 256);
+			kept += clear_others(iommu, &root->lo, bus, 0, 256);
 		}
 	}
 	vtd_liveupdate_flush_all(iommu);
