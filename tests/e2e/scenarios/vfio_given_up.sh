@@ -9,10 +9,14 @@ touch "/share/vfio.ended.$((GENERATION - 1))"
 nic=$(parameter nic e1000e)
 nic_address() { basename "$(readlink -f /sys/bus/pci/drivers/vfio-pci/0000:*)"; }
 
+# expect_enabled TIMES: for the PCI core. A device that waits is, once, lest a quirk disable it.
+expect_enabled() { expect_equal "how often it is enabled" "$(cat "/sys/bus/pci/devices/$(nic_address)/enable")" "$1"; }
+
 # expect_given_up HOW: the kernel says so, it does no DMA, and no pages are left of it.
 expect_given_up() {
   wait_until 10 "the kernel gives the device up" sh -c "dmesg | grep 'not taken over: blocked, and $1'"
   expect_no_bus_master "$(nic_address)"
+  expect_enabled 0
   dmesg | grep -q 'freed [0-9]* table pages' || fail "the old tables were not freed"
   expect_all_memory
   expect_no_faults
@@ -27,6 +31,7 @@ case $GENERATION in
     if [ "$GENERATION" = 1 ]; then how=die; else how=die-bound; fi
     step "its program dies: $how"
     expect_bus_master "$(nic_address)"
+    expect_enabled 1
     methods=/sys/bus/pci/devices/$(nic_address)/reset_method
     if [ "$GENERATION" = 2 ]; then echo >"$methods"; fi
     vfio_nic "$nic" 3 $how || fail "vfio_nic ends with $?"
@@ -44,6 +49,7 @@ case $GENERATION in
     expect_bus_master "$(nic_address)"
     if text=$(vfio_preserve "$(nic_address)" bound); then fail "somebody else got the device: $text"; fi
     expect_match "$text" 'waits for its live update session'
+    expect_enabled 1
     sleep 1
     expect_bus_master "$(nic_address)"
     before=$(managed_kb)

@@ -18,6 +18,7 @@
 //   - an edu device, where there is one, shares the NIC's page table, and the copy that it begins
 //   before
 //     the kexec ends in it, with its interrupt;
+//   - INTx stays off until it is armed;
 //   - to attach the NIC by its address space, which is empty for a moment, is refused;
 //   - the next kernels have no less memory than the first.
 //
@@ -368,6 +369,13 @@ absl::StatusOr<DrivenDevice> TakeOver(luo::LiveUpdateSession& session, const Dma
     printf("vfio_nic: dies\n");
     fflush(stdout);
     _exit(0);
+  }
+  {
+    ASSIGN_OR_RETURN(const PciConfigSpace config, device.Config());
+    ASSIGN_OR_RETURN(const uint16_t command, config.Command());
+    if ((command & kPciCommandIntxDisable) == 0) {
+      return absl::InternalError("INTx is on before there is a handler");
+    }
   }
   const absl::Status by_address_space = device.Attach(ioas);
   if (StatusErrno(by_address_space) != ENODATA) {

@@ -19,6 +19,7 @@ struct vfio_pci_core_device;
 bool vfio_pci_liveupdate_keeps_master(struct pci_dev *pdev);
 bool vfio_pci_liveupdate_upstream(struct pci_dev *pdev);
 int vfio_pci_liveupdate_enable(struct vfio_pci_core_device *vdev);
+bool vfio_pci_liveupdate_pending(struct vfio_pci_core_device *vdev);
 int vfio_pci_liveupdate_saved(struct vfio_pci_core_device *vdev);
 void vfio_pci_liveupdate_armed(struct vfio_pci_core_device *vdev,
 			       unsigned int vector, struct eventfd_ctx *trigger);
@@ -39,6 +40,11 @@ static inline bool vfio_pci_liveupdate_upstream(struct pci_dev *pdev)
 static inline int vfio_pci_liveupdate_enable(struct vfio_pci_core_device *vdev)
 {
 	return 0;
+}
+
+static inline bool vfio_pci_liveupdate_pending(struct vfio_pci_core_device *vdev)
+{
+	return false;
 }
 
 static inline int vfio_pci_liveupdate_saved(struct vfio_pci_core_device *vdev)

@@ -65,6 +65,7 @@ enum incoming_state {
  * @ser_phys:   Where that is in preserved memory; freed at finish.
  * @state:      Where it is on its way; protected by incoming_lock.
  * @powered:    Whether a runtime-PM reference keeps it in D0; likewise.
+ * @enabled:    Whether one count of its enable_cnt is ours; likewise.
  * @signalled:  The interrupt vectors that were signalled since; likewise.
  *
  * Made before the PCI scan, for each device of the chain, and kept for good.
@@ -74,6 +75,7 @@ struct incoming_device {
 	phys_addr_t ser_phys;
 	enum incoming_state state;
 	bool powered;
+	bool enabled;
 	DECLARE_BITMAP(signalled, NO_VECTORS);
 };
 
@@ -185,6 +187,30 @@ static void power_put(struct incoming_device *in, struct pci_dev *pdev)
 		pm_runtime_put(&pdev->dev);
 }
 
+/*
+ * To the PCI core the device is enabled from the start, until it is opened: else
+ * quirks that enable a device to look into it end its bus mastering when they
+ * disable it.
+ */
+static void enabled_get(struct incoming_device *in, struct pci_dev *pdev)
+{
+	atomic_inc(&pdev->enable_cnt);
+	guard(spinlock_irqsave)(&incoming_lock);
+	in->enabled = true;
+}
+
+static void enabled_put(struct incoming_device *in, struct pci_dev *pdev)
+{
+	bool enabled;
+
+	scoped_guard(spinlock_irqsave, &incoming_lock) {
+		enabled = in->enabled;
+		in->enabled = false;
+	}
+	if (enabled && pdev)
+		atomic_dec(&pdev->enable_cnt);
+}
+
 /**
  * vfio_pci_liveupdate_abandon() - Stops the DMA of devices that cannot be kept.
  * @iommu_reg: Of the devices behind this IOMMU.
@@ -208,6 +234,7 @@ void vfio_pci_liveupdate_abandon(u64 iommu_reg, const char *why)
 			pci_err(pdev, "liveupdate: its DMA is stopped: %s\n", why);
 		}
 		set_incoming_state(in, RELEASED);
+		enabled_put(in, pdev);
 		power_put(in, pdev);
 		pci_dev_put(pdev);
 	}
@@ -244,18 +271,31 @@ bool vfio_pci_liveupdate_upstream(struct pci_dev *pdev)
 int vfio_pci_liveupdate_enable(struct vfio_pci_core_device *vdev)
 {
 	struct incoming_device *in = find_incoming(vdev->pdev);
+	enum incoming_state state;
 
 	if (!in)
 		return 0;
-	switch (incoming_state(in)) {
-	case PENDING:
+	state = incoming_state(in);
+	if (state == PENDING) {
 		pci_info(vdev->pdev, "liveupdate: not opened, it waits for its session\n");
 		return -EBUSY;
-	case RETRIEVED:
-		return 1;
-	default:
-		return 0;
 	}
+	/* The caller enables it for real. */
+	enabled_put(in, vdev->pdev);
+	return state == RETRIEVED;
+}
+
+/**
+ * vfio_pci_liveupdate_pending() - Says whether a device may use old tables.
+ * @vdev: The device.
+ *
+ * Context: Hook in vfio_pci_dev_set_needs_reset(): the reset of a bus, when the
+ *          last open device on it is closed, would stop one that nobody opened yet.
+ * Return: true for a device that was not attached, and not given up.
+ */
+bool vfio_pci_liveupdate_pending(struct vfio_pci_core_device *vdev)
+{
+	return is_pending(find_incoming(vdev->pdev));
 }
 
 /**
@@ -461,14 +501,15 @@ void vfio_pci_luo_finish(struct liveupdate_file_op_args *args)
 	if (before <= RETRIEVED)
 		give_up(in, vdev);
 	pdev = get_incoming_pdev(in);
+	enabled_put(in, pdev);
 	power_put(in, pdev);
 	pci_dev_put(pdev);
 	kho_restore_free(phys_to_virt(in->ser_phys));
 }
 
 /*
- * As soon as the PCI scan finds the device: no driver but vfio-pci is to bind
- * it, and power management is not to touch it.
+ * As soon as the PCI scan finds the device, before its final quirks: no driver but
+ * vfio-pci is to bind it, and neither power management nor a quirk is to stop it.
  */
 static int vfio_pci_luo_device_added(struct notifier_block *nb,
 				     unsigned long action, void *data)
@@ -483,6 +524,7 @@ static int vfio_pci_luo_device_added(struct notifier_block *nb,
 		return NOTIFY_DONE;
 	if (device_set_driver_override(dev, "vfio-pci"))
 		pci_err(to_pci_dev(dev), "liveupdate: any driver may bind\n");
+	enabled_get(in, to_pci_dev(dev));
 	pm_runtime_get_noresume(dev);
 	scoped_guard(spinlock_irqsave, &incoming_lock)
 		in->powered = true;

@@ -107,7 +107,12 @@ static int check_function(struct pci_dev *pdev)
 	case -ENXIO:
 		return refuse(pdev, ret, "the CPU has no CMPXCHG16B");
 	}
-	return ret;
+	if (ret)
+		return ret;
+	/* quirk_usb_early_handoff() stops it when the next kernel boots. */
+	if (pdev->class >> 8 == PCI_CLASS_SERIAL_USB)
+		return refuse(pdev, -EOPNOTSUPP, "it is a USB controller");
+	return 0;
 }
 
 static int refuse_tables(struct pci_dev *pdev, int err)
