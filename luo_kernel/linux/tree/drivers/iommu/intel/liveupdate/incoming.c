@@ -147,11 +147,13 @@ static int switch_context(struct device *dev, struct context_entry new)
 	struct intel_iommu *iommu = info->iommu;
 	struct context_entry *context;
 
-	if (!ser || !system_has_cmpxchg128())
+	if (!system_has_cmpxchg128())
 		return -EINVAL;
+	if (!ser)
+		return -EBUSY;		/* Just given up. */
 	scoped_guard(spinlock, &iommu->lock) {
 		if (!context_copied(iommu, info->bus, info->devfn))
-			return -EBUSY;	/* Just blocked. */
+			return -EBUSY;	/* And blocked. */
 		context = iommu_context_addr(iommu, info->bus, info->devfn, 1);
 		if (!context || !context_present(context))
 			return -EINVAL;
@@ -167,16 +169,7 @@ static int switch_context(struct device *dev, struct context_entry new)
 	return 0;
 }
 
-/**
- * intel_liveupdate_switch_legacy() - Attaches a pending device, legacy mode.
- * @domain: The new domain, attached to the IOMMU.
- * @dev:    The device.
- *
- * Return: 0, -ENODATA for a domain that maps nothing (see the README), -EBUSY
- *         when the device was given up at the same time, or -EINVAL.
- */
-int intel_liveupdate_switch_legacy(struct dmar_domain *domain,
-				   struct device *dev)
+static int switch_legacy(struct dmar_domain *domain, struct device *dev)
 {
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 	struct pt_iommu_vtdss_hw_info pt_info;
@@ -194,16 +187,8 @@ int intel_liveupdate_switch_legacy(struct dmar_domain *domain,
 	return switch_context(dev, new);
 }
 
-/**
- * intel_liveupdate_switch_scalable() - Attaches a pending device, scalable mode.
- * @domain: The new domain, which the device's new PASID table points to already.
- * @dev:    The device.
- *
- * Return: 0, also for a device that is not pending or not in that mode; else as
- *         intel_liveupdate_switch_legacy().
- */
-int intel_liveupdate_switch_scalable(struct dmar_domain *domain,
-				     struct device *dev)
+/* The device's new PASID table points to the domain already. */
+static int switch_scalable(struct dmar_domain *domain, struct device *dev)
 {
 	struct device_domain_info *info = dev_iommu_priv_get(dev);
 	struct pt_iommu_x86_64_hw_info fs_info;
@@ -213,8 +198,6 @@ int intel_liveupdate_switch_scalable(struct dmar_domain *domain,
 	unsigned int dir_bits;
 	phys_addr_t top;
 
-	if (!sm_supported(iommu) || !intel_liveupdate_pending(dev))
-		return 0;
 	if (domain->domain.ops == &intel_fs_paging_domain_ops) {
 		pt_iommu_x86_64_hw_info(&domain->fspt, &fs_info);
 		top = fs_info.gcr3_pt;
@@ -237,6 +220,24 @@ int intel_liveupdate_switch_scalable(struct dmar_domain *domain,
 	new.lo |= virt_to_phys(info->pasid_table->table) |
 		  context_pdts(dir_bits > 7 ? dir_bits - 7 : 0);
 	return switch_context(dev, new);
+}
+
+/**
+ * intel_liveupdate_switch() - Attaches a device that was pending.
+ * @domain: The new domain, attached to the IOMMU.
+ * @dev:    The device.
+ *
+ * Context: Hook in dmar_domain_attach_device(), the last step of it: what fails
+ *          after the switch would leave the device blocked.
+ * Return: 0, -ENODATA for a domain that maps nothing (see the README), -EBUSY
+ *         when the device was given up at the same time, or -EINVAL.
+ */
+int intel_liveupdate_switch(struct dmar_domain *domain, struct device *dev)
+{
+	struct device_domain_info *info = dev_iommu_priv_get(dev);
+
+	return sm_supported(info->iommu) ? switch_scalable(domain, dev) :
+					   switch_legacy(domain, dev);
 }
 
 static void block_context(struct intel_iommu *iommu,
@@ -292,20 +293,23 @@ int vtd_liveupdate_block(const struct vfio_pci_luo_ser *ser, struct device *dev)
  * @dev: The device, blocked and reset.
  *
  * A default domain that was deferred is attached by the first DMA mapping, but
- * not every kind of it has mappings.
+ * not every kind of it has mappings. Taking the device's group and giving it back
+ * attaches it, under the group's lock; who tries to bind the device in between
+ * gets -EPERM.
  */
 void vtd_liveupdate_attach_default(struct device *dev)
 {
-	struct iommu_domain *domain;
+	int ret;
 
 	if (!dev->iommu_group)
 		return;		/* No IOMMU of this kernel translates for it. */
-	domain = iommu_get_dma_domain(dev);
-	if (!domain || iommu_get_domain_for_dev(dev) != domain)
+	ret = iommu_device_claim_dma_owner(dev, &leak_tables);
+	if (ret == -EPERM)
 		return;		/* vfio has it, and will attach what it wants. */
-	dev->iommu->attach_deferred = 1;
-	if (iommu_deferred_attach(dev, domain))
-		dev_err(dev, "liveupdate: cannot do DMA again\n");
+	if (ret)
+		dev_err(dev, "liveupdate: cannot do DMA again (%d)\n", ret);
+	else
+		iommu_device_release_dma_owner(dev);
 }
 
 int vtd_flb_retrieve(struct liveupdate_flb_op_args *args)

@@ -25,10 +25,7 @@ bool intel_liveupdate_adopt(struct intel_iommu *iommu);
 void intel_liveupdate_abandon(struct intel_iommu *iommu);
 bool intel_liveupdate_pending(struct device *dev);
 bool intel_liveupdate_defer(struct iommu_domain *domain, struct device *dev);
-int intel_liveupdate_switch_legacy(struct dmar_domain *domain,
-				   struct device *dev);
-int intel_liveupdate_switch_scalable(struct dmar_domain *domain,
-				     struct device *dev);
+int intel_liveupdate_switch(struct dmar_domain *domain, struct device *dev);
 
 #else /* CONFIG_VFIO_PCI_LIVEUPDATE */
 
@@ -57,16 +54,10 @@ static inline bool intel_liveupdate_defer(struct iommu_domain *domain,
 	return false;
 }
 
-static inline int intel_liveupdate_switch_legacy(struct dmar_domain *domain,
-						 struct device *dev)
+static inline int intel_liveupdate_switch(struct dmar_domain *domain,
+					  struct device *dev)
 {
 	return -EINVAL;
-}
-
-static inline int intel_liveupdate_switch_scalable(struct dmar_domain *domain,
-						   struct device *dev)
-{
-	return 0;
 }
 
 #endif /* CONFIG_VFIO_PCI_LIVEUPDATE */
