@@ -75,6 +75,10 @@ if [ "$GENERATION" = 0 ]; then
   dmesg -c >/dev/null
   expect_kexec_refused EPROTO kexec-load "$nic"
   dmesg | grep "the next kernel's command line is not known" || fail "it was refused for another reason"
+  step "a device that is being unbound"
+  expect_kexec_refused EBUSY "(echo $nic >/sys/bus/pci/drivers/vfio-pci/unbind &); sleep 0.5" "$nic"
+  dmesg | grep 'refused: it is being unbound or removed' || fail "it was refused for another reason"
+  wait_until 10 "it is unbound" test ! -e "/sys/bus/pci/devices/$nic/driver"
   step "and a device that can be kept"
   expect_preserved "$nic"
   expect_no_faults

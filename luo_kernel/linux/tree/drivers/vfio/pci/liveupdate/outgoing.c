@@ -13,6 +13,7 @@
 #include <linux/liveupdate.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
+#include <linux/pm_runtime.h>
 #include <linux/slab.h>
 #include <linux/vfio_pci_core.h>
 #include <linux/vfio_pci_liveupdate.h>
@@ -34,7 +35,8 @@
  * @frozen:    Whether the kexec is under way: tables preserved, page table held
  *             still, interrupts masked. @idev's locks and @vdev's igate are held
  *             by the task that calls reboot().
- * @command:   Its command register before interrupts were masked.
+ * @intx:      Whether INTx was enabled in its command register before interrupts
+ *             were masked.
  * @msi:       Its MSI message control before that.
  * @msix:      Its MSI-X message control before that.
  *
@@ -50,13 +52,20 @@ struct outgoing_device {
 	struct vfio_pci_luo_ser *ser;
 	unsigned long nr_tables;
 	bool frozen;
-	u16 command;
+	bool intx;
 	u16 msi;
 	u16 msix;
 };
 
 static LIST_HEAD(outgoing_devices);
 static DEFINE_MUTEX(outgoing_lock);
+
+/*
+ * One task at a time freezes page tables: IOASes are shared between devices, and
+ * what a task froze it must thaw itself. At the kexec LUO sees to that: no file is
+ * being preserved then. Held for a few seconds at most.
+ */
+static DEFINE_MUTEX(freeze_lock);
 
 static int refuse(struct pci_dev *pdev, int err, const char *why)
 {
@@ -140,11 +149,14 @@ static int count_tables(struct outgoing_device *out)
 	unsigned long sum;
 	int ret;
 
-	domain = iommufd_liveupdate_freeze(out->idev);
-	if (IS_ERR(domain))
-		return PTR_ERR(domain);
-	ret = vtd_liveupdate_count(&out->pdev->dev, domain, &out->nr_tables);
-	iommufd_liveupdate_thaw(out->idev);
+	scoped_guard(mutex, &freeze_lock) {
+		domain = iommufd_liveupdate_freeze(out->idev);
+		if (IS_ERR(domain))
+			return PTR_ERR(domain);
+		ret = vtd_liveupdate_count(&out->pdev->dev, domain,
+					   &out->nr_tables);
+		iommufd_liveupdate_thaw(out->idev);
+	}
 	if (ret)
 		return ret;
 	/* Shared tables count more than once here, which errs to the safe side. */
@@ -250,10 +262,14 @@ void vfio_pci_luo_unpreserve(struct liveupdate_file_op_args *args)
 static void mask_interrupts(struct outgoing_device *out)
 {
 	struct pci_dev *pdev = out->pdev;
+	u16 command;
 
-	pci_read_config_word(pdev, PCI_COMMAND, &out->command);
-	pci_write_config_word(pdev, PCI_COMMAND,
-			      out->command | PCI_COMMAND_INTX_DISABLE);
+	/* Its interrupt handler changes this bit under the same lock. */
+	scoped_guard(spinlock_irqsave, &out->vdev->irqlock) {
+		pci_read_config_word(pdev, PCI_COMMAND, &command);
+		out->intx = !(command & PCI_COMMAND_INTX_DISABLE);
+		pci_intx(pdev, 0);
+	}
 	if (pdev->msi_cap) {
 		pci_read_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS, &out->msi);
 		pci_write_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS,
@@ -286,6 +302,27 @@ static void signal_vectors(struct vfio_pci_core_device *vdev)
 					vdev->irq_type, 0, nr, NULL);
 }
 
+/*
+ * The kexec was called off. VFIO's INTx may have been masked by its handler
+ * meanwhile, as the line can be shared, or unmasked by an eventfd. So it is told to
+ * mask and unmask it, after which the command register is what it takes it for; if
+ * the device asserts INTx its eventfd is signalled once more.
+ */
+static void unmask_intx(struct vfio_pci_core_device *vdev)
+{
+	lockdep_assert_held(&vdev->igate);
+	if (vdev->irq_type != VFIO_PCI_INTX_IRQ_INDEX || !vdev->pci_2_3) {
+		pci_intx(vdev->pdev, 1);
+		return;
+	}
+	vfio_pci_set_irqs_ioctl(vdev, VFIO_IRQ_SET_DATA_NONE |
+				VFIO_IRQ_SET_ACTION_MASK,
+				VFIO_PCI_INTX_IRQ_INDEX, 0, 1, NULL);
+	vfio_pci_set_irqs_ioctl(vdev, VFIO_IRQ_SET_DATA_NONE |
+				VFIO_IRQ_SET_ACTION_UNMASK,
+				VFIO_PCI_INTX_IRQ_INDEX, 0, 1, NULL);
+}
+
 /* The kexec was called off: as before it, and no interrupt is lost. */
 static void unmask_interrupts(struct outgoing_device *out)
 {
@@ -296,50 +333,68 @@ static void unmask_interrupts(struct outgoing_device *out)
 				      out->msix);
 	if (pdev->msi_cap)
 		pci_write_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS, out->msi);
-	pci_write_config_word(pdev, PCI_COMMAND, out->command);
+	if (out->intx)
+		unmask_intx(out->vdev);
 	/* A pending MSI-X interrupt comes by itself; an MSI may have been lost. */
 	if (out->msi & PCI_MSI_FLAGS_ENABLE)
 		signal_vectors(out->vdev);
 }
 
-/* Tables are shared; LUO unfreezes all devices, and the last one drops them. */
-static void drop_unused_tables(void)
+/*
+ * A task that unbinds or removes the device holds its lock and waits for the
+ * preserved file to be closed: for ever, and device_shutdown() would wait for it.
+ */
+static int check_stays(struct pci_dev *pdev)
 {
-	struct outgoing_device *out;
+	unsigned long end = jiffies + msecs_to_jiffies(1000);
 
-	scoped_guard(mutex, &outgoing_lock)
-		list_for_each_entry(out, &outgoing_devices, list)
-			if (out->frozen)
-				return;
-	vtd_liveupdate_drop_tables();
+	while (!device_trylock(&pdev->dev)) {
+		if (time_after(jiffies, end))
+			return refuse(pdev, -EBUSY, "it is being unbound or removed");
+		usleep_range(50, 200);
+	}
+	device_unlock(&pdev->dev);
+	if (!pci_device_is_present(pdev))
+		return refuse(pdev, -ENODEV, "it does not answer any more");
+	return 0;
 }
 
-int vfio_pci_luo_freeze(struct liveupdate_file_op_args *args)
+/* Nobody arms an interrupt any more. */
+static int lock_interrupts(struct outgoing_device *out)
 {
-	struct outgoing_device *out = args->private_data;
 	unsigned long end = jiffies + msecs_to_jiffies(1000);
-	struct iommu_domain *domain;
-	ktime_t start = ktime_get();
-	int ret;
 
-	ret = check_function(out->pdev);
-	if (ret)
-		return ret;
-	ret = vfio_pci_luo_check_next_kernel(out->pdev, true);
-	if (ret)
-		return ret;
-	/* Nobody arms an interrupt any more. */
 	while (!mutex_trylock(&out->vdev->igate)) {
 		if (time_after(jiffies, end))
 			return refuse(out->pdev, -EBUSY, "its interrupts do not stop changing");
 		usleep_range(50, 200);
 	}
+	return 0;
+}
+
+int vfio_pci_luo_freeze(struct liveupdate_file_op_args *args)
+{
+	struct outgoing_device *out = args->private_data;
+	struct device *dev = &out->pdev->dev;
+	struct iommu_domain *domain;
+	ktime_t start = ktime_get();
+	int ret;
+
+	/* From now on VFIO neither suspends nor resumes it, both of which take igate. */
+	if (pm_runtime_resume_and_get(dev) < 0)
+		return refuse(out->pdev, -EIO, "it does not leave its low-power state");
+	ret = check_stays(out->pdev) ?:
+	      check_function(out->pdev) ?:
+	      vfio_pci_luo_check_next_kernel(out->pdev, true) ?:
+	      lock_interrupts(out);
+	if (ret)
+		goto err_put;
 	domain = iommufd_liveupdate_freeze(out->idev);
 	if (IS_ERR(domain)) {
 		ret = refuse_tables(out->pdev, PTR_ERR(domain));
 		goto err_unlock;
 	}
-	ret = vtd_liveupdate_freeze(&out->pdev->dev, domain, out->ser);
+	ret = vtd_liveupdate_freeze(dev, domain, out->ser);
 	if (ret) {
 		refuse_tables(out->pdev, ret);
 		goto err_thaw;
@@ -356,10 +411,13 @@ int vfio_pci_luo_freeze(struct liveupdate_file_op_args *args)
 	return 0;
 
 err_thaw:
+	/* The kexec is off: LUO unfreezes the devices before this one. */
+	vtd_liveupdate_drop_tables();
 	iommufd_liveupdate_thaw(out->idev);
-	drop_unused_tables();
 err_unlock:
 	mutex_unlock(&out->vdev->igate);
+err_put:
+	pm_runtime_put(dev);
 	return ret;
 }
 
@@ -371,10 +429,15 @@ void vfio_pci_luo_unfreeze(struct liveupdate_file_op_args *args)
 		out->frozen = false;
 		out->ser->flags = 0;
 	}
-	drop_unused_tables();
+	/*
+	 * Of all devices, as tables are shared: LUO unfreezes the others too, and
+	 * none was thawed before this one.
+	 */
+	vtd_liveupdate_drop_tables();
 	unmask_interrupts(out);
 	iommufd_liveupdate_thaw(out->idev);
 	mutex_unlock(&out->vdev->igate);
+	pm_runtime_put(&out->pdev->dev);
 }
 
 /**
