@@ -30,8 +30,6 @@ END
 cat >"$work/before.sh" <<END
 . $work/lib.sh
 start
-# A new luod allows none before VMs had time to find it.
-sleep 2
 $luoctl --socket $work/luod.sock upgrade --kernel $kernel --command-line liveupdate=on
 echo "the upgrade came back"
 exit 1

@@ -47,8 +47,6 @@ until grep -q \$LUO_GENERATION $work/log; do sleep 0.05; done
 [ "\$(grep -c up $work/log)" = 1 ]
 status
 if [ \$LUO_GENERATION -lt 2 ]; then
-  # A new luod allows none before VMs had time to find it.
-  sleep 2
   $luoctl --socket $work/luod.sock upgrade --kernel $kernel --command-line liveupdate=on
   echo "the upgrade came back"
   exit 1

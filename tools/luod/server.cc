@@ -76,6 +76,11 @@ void Server::Step(std::chrono::milliseconds timeout) {
   if (fds[1].revents != 0) ReadSignals();
   if (fds[0].revents != 0) Accept();
   restore_.OnTick();
+  if (waiting_.has_value() && environment_.clock->Now() >= started_ + environment_.settling_time) {
+    Waiting now = *std::move(waiting_);
+    waiting_.reset();
+    Upgrade(*now.connection, std::move(now.message));
+  }
   if (ready && heard == 0) update_->GoOn();
   if (update_.has_value()) update_->OnTick();
   EndUpdateIfDone();
@@ -116,6 +121,7 @@ void Server::RequestStop() {
   }
   stops_when_settled_ = false;
   stopping_ = true;
+  RefuseWaiting(absl::CancelledError("luod was told to end"));
   if (update_.has_value()) {
     update_->Cancel("luod was told to end");
   } else {
@@ -158,12 +164,15 @@ absl::Status Server::Dispatch(Connection& connection, Message message) {
     case MessageType::kUpgrade:
       Upgrade(connection, std::move(message));
       return absl::OkStatus();
-    case MessageType::kCancelUpgrade:
-      if (update_.has_value()) update_->Cancel("the operator cancelled the update");
+    case MessageType::kCancelUpgrade: {
+      constexpr char kWhy[] = "the operator cancelled the update";
+      const bool any = update_.has_value() || waiting_.has_value();
+      if (update_.has_value()) update_->Cancel(kWhy);
+      RefuseWaiting(absl::CancelledError(kWhy));
       Reply(connection, request,
-            update_.has_value() ? absl::OkStatus()
-                                : absl::FailedPreconditionError("no update is in progress"));
+            any ? absl::OkStatus() : absl::FailedPreconditionError("no update is in progress"));
       return absl::OkStatus();
+    }
     case MessageType::kRetry:
     case MessageType::kAbandon: {
       absl::StatusOr<VmNameRequest> vm = VmNameRequest::FromTree(message.body);
@@ -213,6 +222,7 @@ absl::Status Server::CheckRegistrationAllowed(const RegisterRequest& registratio
 }
 
 void Server::Drop(Connection& connection) {
+  if (waiting_.has_value() && waiting_->connection == &connection) waiting_.reset();
   if (&connection == requester_) {
     requester_ = nullptr;
     if (update_.has_value()) update_->Cancel("the luoctl that asked for the update is gone");
@@ -221,7 +231,9 @@ void Server::Drop(Connection& connection) {
 }
 
 absl::Status Server::CheckUpgradeAllowed() const {
-  if (update_.has_value()) return absl::UnavailableError("an update is in progress");
+  if (update_.has_value() || waiting_.has_value()) {
+    return absl::UnavailableError("an update is in progress");
+  }
   if (stopping_) return absl::UnavailableError("luod is ending");
   if (restore_.pending()) {
     std::vector<std::string> names;
@@ -231,12 +243,8 @@ absl::Status Server::CheckUpgradeAllowed() const {
                      "abandon them first): ",
                      absl::StrJoin(names, ", ")));
   }
-  const Clock::TimePoint now = environment_.clock->Now();
-  if (now < started_ + environment_.settling_time) {
-    return absl::UnavailableError(
-        "luod has just started, and VMs may still have to find it: try again in some seconds");
-  }
-  if (refusal_.has_value() && now < refusal_->time + environment_.settling_time) {
+  if (refusal_.has_value() &&
+      environment_.clock->Now() < refusal_->time + environment_.settling_time) {
     return absl::UnavailableError(absl::StrCat(
         "VM ", refusal_->name, " runs, is not registered, and would be lost: ", refusal_->why));
   }
@@ -247,6 +255,14 @@ void Server::Upgrade(Connection& connection, Message message) {
   absl::StatusOr<UpgradeRequest> upgrade = UpgradeRequest::FromMessage(message);
   absl::Status allowed = upgrade.ok() ? CheckUpgradeAllowed() : upgrade.status();
   if (!allowed.ok()) return Reply(connection, message.request, allowed);
+  if (environment_.clock->Now() < started_ + environment_.settling_time) {
+    constexpr char kWhy[] = "luod has just started: VMs are given time to find it";
+    environment_.log(kWhy);
+    connection.Send(Progress{.phase = "check", .text = kWhy}.ToMessage(message.request))
+        .IgnoreError();
+    waiting_ = {&connection, std::move(message)};
+    return;
+  }
 
   requester_ = &connection;
   requester_request_ = message.request;
@@ -275,6 +291,12 @@ void Server::Upgrade(Connection& connection, Message message) {
           .old_kernel = environment_.kernel_release},
       *std::move(upgrade), timeout, std::move(message.fds[0]), std::move(initrd), peers);
   update_->Start();
+}
+
+void Server::RefuseWaiting(const absl::Status& why) {
+  if (!waiting_.has_value()) return;
+  Reply(*waiting_->connection, waiting_->message.request, why);
+  waiting_.reset();
 }
 
 void Server::EndUpdateIfDone() {

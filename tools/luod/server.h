@@ -6,10 +6,10 @@
 //
 // Single-threaded, never blocks on a peer. At most one update at a time, and none while a VM still
 // awaits its resume. A VM that is not registered would be lost in an update. So one that wants to
-// register while an update is under way ends it (and tries again a second later), and there is none
-// in the first moments of a luod, nor soon after a VM was refused. When the luoctl that asked for
-// an update goes away, the update is cancelled; all that has arrived is heard before each step
-// that matters.
+// register while an update is under way ends it (and tries again a second later), an update that is
+// asked for in the first moments of a luod waits for them to be over, and there is none soon after
+// a VM was refused. When the luoctl that asked for an update goes away, the update is cancelled;
+// all that has arrived is heard before each step that matters.
 //
 // SIGTERM and SIGINT end luod: an update is cancelled first; VMs run on and find the next luod by
 // themselves. While a VM awaits its resume luod's hold on its session may be all that keeps it:
@@ -75,6 +75,8 @@ class Server {
   // Each answers `connection`, now or, for an upgrade, when it is done.
   absl::Status Register(Connection& connection, const Message& message);
   void Upgrade(Connection& connection, Message message);
+  // Ends the waiting update's waiting, with this answer.
+  void RefuseWaiting(const absl::Status& why);
   void SendStatus(Connection& connection, uint32_t request);
   void Reply(Connection& connection, uint32_t request, const absl::Status& status);
   void EndUpdateIfDone();
@@ -99,6 +101,12 @@ class Server {
     std::string why;
   };
   std::optional<Refusal> refusal_;
+  // An UPGRADE that came before VMs had time to find this luod.
+  struct Waiting {
+    Connection* connection;
+    Message message;
+  };
+  std::optional<Waiting> waiting_;
   bool stopping_ = false;
   bool stops_when_settled_ = false;
   bool stopped_ = false;

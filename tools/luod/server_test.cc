@@ -308,11 +308,36 @@ TEST_F(ServerTest, ANewLuodLeavesVmsTimeToFindIt) {
   settled_ = std::chrono::milliseconds(1999);
   Start();
   UniqueFd luoctl = Connect();
-  EXPECT_THAT(std::string(Ask(luoctl, UpgradeMessage()).message()),
-              HasSubstr("luod has just started"));
-  clock_.Advance(std::chrono::milliseconds(1));
   Send(luoctl, UpgradeMessage());
-  EXPECT_THAT(kexec_.calls, testing::Contains("execute"));
+  EXPECT_EQ(Progress::FromTree(Next(luoctl)->body)->text,
+            "luod has just started: VMs are given time to find it");
+  EXPECT_THAT(kexec_.calls, testing::IsEmpty());
+  UniqueFd second = Connect();
+  EXPECT_EQ(Ask(second, UpgradeMessage()).code(), absl::StatusCode::kUnavailable);
+  UniqueFd vm = RegisteredVm("a");
+  clock_.Advance(std::chrono::milliseconds(1));
+  EXPECT_EQ(Next(vm)->type, MessageType::kPing);
+}
+
+TEST_F(ServerTest, AnUpdateThatWaitsCanBeCalledOff) {
+  settled_ = std::chrono::milliseconds(0);
+  Start();
+  UniqueFd luoctl = Connect();
+  Send(luoctl, UpgradeMessage());
+  UniqueFd other = Connect();
+  EXPECT_TRUE(Ask(other, Message{.type = MessageType::kCancelUpgrade}).ok());
+  EXPECT_EQ(UpgradeResult(luoctl).code(), absl::StatusCode::kCancelled);
+  // By its luoctl's end, too.
+  Send(luoctl, UpgradeMessage());
+  luoctl.Reset();
+  Settle();
+  UniqueFd third = Connect();
+  Send(third, UpgradeMessage());
+  server_->RequestStop();
+  EXPECT_EQ(UpgradeResult(third).code(), absl::StatusCode::kCancelled);
+  clock_.Advance(std::chrono::milliseconds(5000));
+  Settle();
+  EXPECT_THAT(kexec_.calls, testing::IsEmpty());
 }
 
 TEST_F(ServerTest, WhatArrivedWhileLuodWasDeafIsHeardBeforeGuestsPause) {

@@ -18,8 +18,6 @@ status_matches() { luoctl status | grep -qE "$1"; }
 # answer of each phase before is given while luod is stopped, which then finds it, and nobody to answer the next question.
 # $upgrade is luoctl's process.
 begin_upgrade() {
-  # A new luod allows none before VMs had time to find it.
-  sleep 2
   kill -STOP "$1"
   luoctl upgrade --kernel /share/boot/bzImage --initrd /share/boot/initrd --reuse-cmdline --timeout 60s >/run/upgrade 2>&1 &
   upgrade=$!
