@@ -79,7 +79,9 @@ if [ "$GENERATION" = 0 ]; then
   expect_kexec_refused EBUSY "(echo $nic >/sys/bus/pci/drivers/vfio-pci/unbind &); sleep 0.5" "$nic"
   dmesg | grep 'refused: it is being unbound or removed' || fail "it was refused for another reason"
   wait_until 10 "it is unbound" test ! -e "/sys/bus/pci/devices/$nic/driver"
-  step "and a device that can be kept"
+  step "two devices that can be kept, at the same time"
+  text=$(vfio_update race "$nic" "$physical") || fail "vfio_update ends with $?: $text"
+  step "and one"
   expect_preserved "$nic"
   expect_no_faults
 fi

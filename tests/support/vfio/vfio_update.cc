@@ -3,6 +3,7 @@
 //
 //   vfio_update leave LINE CHANGE ADDRESS...
 //   vfio_update return ADDRESS...
+//   vfio_update race ADDRESS ADDRESS
 //
 // `leave` attaches the devices to one page table, switches their bus mastering on, preserves them,
 // loads a next kernel with the command line LINE, makes CHANGE, and replaces the kernel. CHANGE is
@@ -19,6 +20,9 @@
 //
 // `return`, in the next kernel, retrieves the same devices and attaches each that comes; prints
 // "ADDRESS: attached" or "ADDRESS: " and the error; finishes the session and exits with 0.
+//
+// `race` attaches the devices to one page table and preserves them at the same time, in sessions of
+// their own, again and again; exits with 0 where each time works.
 #include <errno.h>
 #include <linux/kexec.h>
 #include <stdio.h>
@@ -50,6 +54,7 @@ namespace {
 constexpr char kSession[] = "vfio-update";
 constexpr uint64_t kArenaToken = 1;
 constexpr uint64_t kFirstDeviceToken = 0x100;
+constexpr int kRaceRounds = 50;
 
 absl::StatusOr<std::vector<PciAddress>> Addresses(int argc, char** argv, int first) {
   std::vector<PciAddress> addresses;
@@ -111,10 +116,19 @@ absl::Status SwitchOn(const VfioDevice& device) {
   return config.SetCommandBits(kPciCommandMemory | kPciCommandBusMaster);
 }
 
+// A device beside `first`, on its page table.
+absl::StatusOr<VfioDevice> OpenBeside(PciAddress address, const DrivenDevice& first) {
+  RETURN_IF_ERROR(PciSysfs().BindToVfioPci(address));
+  ASSIGN_OR_RETURN(VfioDevice device, VfioDevice::Open(address));
+  RETURN_IF_ERROR(device.Bind(first.iommu));
+  RETURN_IF_ERROR(device.Attach(first.table));
+  return device;
+}
+
 absl::Status Leave(const std::string& line, const std::string& change,
                    const std::vector<PciAddress>& addresses) {
   ASSIGN_OR_RETURN(const DmaArena arena, DmaArena::Create(1 << 20));
-  for (const PciAddress address : addresses) RETURN_IF_ERROR(PciSysfs().BindToVfioPci(address));
+  RETURN_IF_ERROR(PciSysfs().BindToVfioPci(addresses[0]));
   ASSIGN_OR_RETURN(VfioDevice opened, VfioDevice::Open(addresses[0]));
   ASSIGN_OR_RETURN(DrivenDevice first, Drive(std::move(opened), arena));
   RETURN_IF_ERROR(SwitchOn(first.device));
@@ -124,9 +138,7 @@ absl::Status Leave(const std::string& line, const std::string& change,
   RETURN_IF_ERROR(first.device.Preserve(session, kFirstDeviceToken));
   std::vector<VfioDevice> others;
   for (size_t i = 1; i < addresses.size(); ++i) {
-    ASSIGN_OR_RETURN(VfioDevice device, VfioDevice::Open(addresses[i]));
-    RETURN_IF_ERROR(device.Bind(first.iommu));
-    RETURN_IF_ERROR(device.Attach(first.table));
+    ASSIGN_OR_RETURN(VfioDevice device, OpenBeside(addresses[i], first));
     RETURN_IF_ERROR(SwitchOn(device));
     RETURN_IF_ERROR(device.Preserve(session, kFirstDeviceToken + i));
     others.push_back(std::move(device));
@@ -166,10 +178,34 @@ absl::Status Return(const std::vector<PciAddress>& addresses) {
   return session.Finish();
 }
 
+absl::Status PreserveAgainAndAgain(luo::LiveUpdateClient& client, const VfioDevice& device) {
+  for (int i = 0; i < kRaceRounds; ++i) {
+    ASSIGN_OR_RETURN(luo::LiveUpdateSession session, client.CreateSession(device.name()));
+    RETURN_IF_ERROR(device.Preserve(session, kFirstDeviceToken));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Race(const std::vector<PciAddress>& addresses) {
+  ASSIGN_OR_RETURN(const DmaArena arena, DmaArena::Create(1 << 20));
+  RETURN_IF_ERROR(PciSysfs().BindToVfioPci(addresses[0]));
+  ASSIGN_OR_RETURN(VfioDevice opened, VfioDevice::Open(addresses[0]));
+  ASSIGN_OR_RETURN(const DrivenDevice first, Drive(std::move(opened), arena));
+  ASSIGN_OR_RETURN(const VfioDevice second, OpenBeside(addresses.at(1), first));
+  ASSIGN_OR_RETURN(auto client, luo::KernelLiveUpdate::Open());
+  absl::Status beside;
+  std::thread thread([&] { beside = PreserveAgainAndAgain(*client, second); });
+  const absl::Status status = PreserveAgainAndAgain(*client, first.device);
+  thread.join();
+  RETURN_IF_ERROR(beside);
+  return status;
+}
+
 absl::Status Run(int argc, char** argv) {
   const bool leave = strcmp(argv[1], "leave") == 0;
   ASSIGN_OR_RETURN(const std::vector<PciAddress> addresses, Addresses(argc, argv, leave ? 4 : 2));
   if (leave) return Leave(argv[2], argv[3], addresses);
+  if (strcmp(argv[1], "race") == 0) return Race(addresses);
   return Return(addresses);
 }
 
@@ -178,9 +214,11 @@ absl::Status Run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   setvbuf(stdout, nullptr, _IOLBF, 0);
-  if (argc < 3 || (strcmp(argv[1], "leave") == 0 && argc < 5)) {
+  if (argc < 3 || (strcmp(argv[1], "leave") == 0 && argc < 5) ||
+      (strcmp(argv[1], "race") == 0 && argc < 4)) {
     fprintf(stderr,
-            "usage: vfio_update leave LINE CHANGE ADDRESS... | vfio_update return ADDRESS...\n");
+            "usage: vfio_update leave LINE CHANGE ADDRESS... | vfio_update return ADDRESS... | "
+            "vfio_update race ADDRESS ADDRESS\n");
     return 2;
   }
   const absl::Status status = vmm::Run(argc, argv);
