@@ -138,3 +138,11 @@ wait_for_luod
 expect_running web1
 expect_guest_sound web1
 luoctl status
+
+step "the supervisor is killed: luod ends, the VM runs on and finds the next one"
+kill -9 "$(pidof luod | tr ' ' '\n' | sort -n | head -n 1)"
+wait_until 5 "luod ends" no_luod
+expect_alive web1
+setsid luod </dev/null >>/share/luod.log 2>&1 &
+wait_for_luod
+expect_running web1
