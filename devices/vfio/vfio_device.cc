@@ -120,6 +120,8 @@ absl::string_view WhyNotPreserved(int error) {
       return "ATS, PRI or PASIDs are in use";
     case EADDRINUSE:
       return "firmware reserves memory for it";
+    case EOPNOTSUPP:
+      return "it is a USB controller, which the next kernel stops at boot";
     case EDOM:
       return "its page table is nested, or of another kind that cannot be preserved";
     case EFBIG:
