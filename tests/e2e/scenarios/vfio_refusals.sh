@@ -79,6 +79,13 @@ if [ "$GENERATION" = 0 ]; then
   expect_kexec_refused EBUSY "(echo $nic >/sys/bus/pci/drivers/vfio-pci/unbind &); sleep 0.5" "$nic"
   dmesg | grep 'refused: it is being unbound or removed' || fail "it was refused for another reason"
   wait_until 10 "it is unbound" test ! -e "/sys/bus/pci/devices/$nic/driver"
+  step "a device that does not answer: no bus of that number is behind its port for a second"
+  port=/sys/bus/pci/devices/$physical/../config
+  # PCI-to-PCI bridge 1.2, 3.2.5.3: the secondary bus number.
+  bus=$(($(od -An -t u1 -j 25 -N 1 "$port")))
+  expect_kexec_refused ENODEV "sh -c '. /lib/e2e.sh; overwrite $port 25 1 0; (sleep 1; overwrite $port 25 1 $bus) &'" "$physical"
+  dmesg | grep 'refused: it does not answer any more' || fail "it was refused for another reason"
+  wait_until 10 "it answers" sh -c "[ \"\$(od -An -t x2 -N 2 /sys/bus/pci/devices/$physical/config)\" = ' 8086' ]"
   step "two devices that can be kept, at the same time"
   text=$(vfio_update race "$nic" "$physical") || fail "vfio_update ends with $?: $text"
   step "and one"
