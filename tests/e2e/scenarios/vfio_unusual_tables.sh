@@ -9,6 +9,15 @@ refusal=$(parameter refusal none | tr _ ' ')
 pretend=$(tr ' ' '\n' </proc/cmdline | sed -n 's/^pretend=//p')
 if [ -n "$pretend" ]; then step "pretended: $pretend"; fi
 
+if [ "$GENERATION" = 1 ]; then
+  step "a nested table cannot be the first, another one can"
+  text=$(vfio_update return-nested "$nic") || fail "vfio_update ends with $?: $text"
+  echo "$text"
+  expect_match "$text" ': attached'
+  expect_no_faults
+  exit
+fi
+
 for state in $(parameter states none | tr , ' '); do
   step "$state"
   expect_no_faults
@@ -25,3 +34,7 @@ if [ "$pretend" != pri ]; then
   expect_match "$(vfio_preserve "$nic" attached)" '^preserved'
 fi
 expect_no_faults
+# And one that was kept.
+if [ "$pretend" = nest ]; then
+  vfio_update leave "$(cat /proc/cmdline)" : "$nic" || fail "vfio_update ends with $?"
+fi

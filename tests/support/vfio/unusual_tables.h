@@ -20,6 +20,10 @@ absl::StatusOr<DrivenDevice> DriveByNestingParent(VfioDevice device, const DmaAr
 // The device is attached to a table of its own, in `arena`, that is nested in such a one.
 absl::StatusOr<DrivenDevice> DriveNested(VfioDevice device, const DmaArena& arena);
 
+// As Drive(), of a device that was retrieved; but first a nested table is attached, which the
+// kernel must refuse with EOPNOTSUPP, for it could not switch to it in one step.
+absl::StatusOr<DrivenDevice> DriveAfterNested(VfioDevice device, const DmaArena& arena);
+
 }  // namespace vmm
 
 #endif  // TESTS_SUPPORT_VFIO_UNUSUAL_TABLES_H_

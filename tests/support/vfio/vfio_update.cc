@@ -2,7 +2,7 @@
 // or cannot come back.
 //
 //   vfio_update leave LINE CHANGE ADDRESS...
-//   vfio_update return ADDRESS...
+//   vfio_update return|return-nested ADDRESS...
 //   vfio_update race ADDRESS ADDRESS
 //
 // `leave` attaches the devices to one page table, switches their bus mastering on, preserves them,
@@ -20,6 +20,7 @@
 //
 // `return`, in the next kernel, retrieves the same devices and attaches each that comes; prints
 // "ADDRESS: attached" or "ADDRESS: " and the error; finishes the session and exits with 0.
+// `return-nested` is the same, and expects before each that a nested page table is refused.
 //
 // `race` attaches the devices to one page table and preserves them at the same time, in sessions of
 // their own, again and again; exits with 0 where each time works.
@@ -46,6 +47,7 @@
 #include "luo_kernel/client/kernel_live_update.h"
 #include "tests/support/vfio/device_setup.h"
 #include "tests/support/vfio/dma_arena.h"
+#include "tests/support/vfio/unusual_tables.h"
 #include "tools/luod/kexec.h"
 
 namespace vmm {
@@ -157,21 +159,21 @@ absl::Status Leave(const std::string& line, const std::string& change,
 }
 
 absl::Status TakeOver(luo::LiveUpdateSession& session, uint64_t token, const DmaArena& arena,
-                      std::vector<DrivenDevice>& taken) {
+                      decltype(&Drive) drive, std::vector<DrivenDevice>& taken) {
   ASSIGN_OR_RETURN(VfioDevice device, VfioDevice::Retrieve(session, token));
-  ASSIGN_OR_RETURN(DrivenDevice driven, Drive(std::move(device), arena));
+  ASSIGN_OR_RETURN(DrivenDevice driven, drive(std::move(device), arena));
   taken.push_back(std::move(driven));
   return absl::OkStatus();
 }
 
-absl::Status Return(const std::vector<PciAddress>& addresses) {
+absl::Status Return(decltype(&Drive) drive, const std::vector<PciAddress>& addresses) {
   ASSIGN_OR_RETURN(auto client, luo::KernelLiveUpdate::Open());
   ASSIGN_OR_RETURN(luo::LiveUpdateSession session, client->RetrieveSession(kSession));
   ASSIGN_OR_RETURN(UniqueFd arena_fd, session.RetrieveFd(kArenaToken));
   ASSIGN_OR_RETURN(const DmaArena arena, DmaArena::FromFd(std::move(arena_fd)));
   std::vector<DrivenDevice> taken;
   for (size_t i = 0; i < addresses.size(); ++i) {
-    const absl::Status status = TakeOver(session, kFirstDeviceToken + i, arena, taken);
+    const absl::Status status = TakeOver(session, kFirstDeviceToken + i, arena, drive, taken);
     printf("%s: %s\n", addresses[i].ToString().c_str(),
            status.ok() ? "attached" : NamedError(status).c_str());
   }
@@ -206,7 +208,8 @@ absl::Status Run(int argc, char** argv) {
   ASSIGN_OR_RETURN(const std::vector<PciAddress> addresses, Addresses(argc, argv, leave ? 4 : 2));
   if (leave) return Leave(argv[2], argv[3], addresses);
   if (strcmp(argv[1], "race") == 0) return Race(addresses);
-  return Return(addresses);
+  const bool nested = strcmp(argv[1], "return-nested") == 0;
+  return Return(nested ? DriveAfterNested : Drive, addresses);
 }
 
 }  // namespace
@@ -217,7 +220,8 @@ int main(int argc, char** argv) {
   if (argc < 3 || (strcmp(argv[1], "leave") == 0 && argc < 5) ||
       (strcmp(argv[1], "race") == 0 && argc < 4)) {
     fprintf(stderr,
-            "usage: vfio_update leave LINE CHANGE ADDRESS... | vfio_update return ADDRESS... | "
+            "usage: vfio_update leave LINE CHANGE ADDRESS... | vfio_update return|return-nested "
+            "ADDRESS... | "
             "vfio_update race ADDRESS ADDRESS\n");
     return 2;
   }
