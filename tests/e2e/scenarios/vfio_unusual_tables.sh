@@ -1,7 +1,8 @@
 #!/bin/sh
 # What cannot be preserved for the way in which it is attached, or for what the IOMMU does for it. Parameters: `states`, of
 # vfio_preserve, with commas between; `refusal`, what the kernel's log says of each, with _ for a space; and `errno`, its
-# number. `pretend`, for the debug kernel: see luo_kernel/linux/tests/unusual-hardware.patch.
+# number. `pretend`, for the debug kernel: see luo_kernel/linux/tests/unusual-hardware.patch; with nested translation a device
+# that was kept is attached to such a table, too.
 . /lib/e2e.sh
 
 nic=$(pci_address 0x8086:0x10d3)
