@@ -2,14 +2,19 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace vmm {
 namespace {
 
-// Where the word "--" is, with which the kernel stops reading; the line's length without one.
+// Where the word "--" is, with which the kernel stops reading; the line's length without one. In
+// quotes it is none.
 size_t StartOfInitsWords(absl::string_view line) {
-  for (size_t at = line.find("--"); at != absl::string_view::npos; at = line.find("--", at + 1)) {
+  bool quoted = false;
+  for (size_t at = 0; at < line.size(); ++at) {
+    if (line[at] == '"') quoted = !quoted;
+    if (quoted || !absl::StartsWith(line.substr(at), "--")) continue;
     const bool begins = at == 0 || absl::ascii_isspace(line[at - 1]);
     if (begins && (at + 2 == line.size() || absl::ascii_isspace(line[at + 2]))) return at;
   }
