@@ -2,21 +2,17 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "tools/lib/kernel_words.h"
 
 namespace vmm {
 namespace {
 
-// Where the word "--" is, with which the kernel stops reading; the line's length without one. In
-// quotes it is none.
+// Where the word "--" is, with which the kernel stops reading; the line's length without one.
 size_t StartOfInitsWords(absl::string_view line) {
-  bool quoted = false;
-  for (size_t at = 0; at < line.size(); ++at) {
-    if (line[at] == '"') quoted = !quoted;
-    if (quoted || !absl::StartsWith(line.substr(at), "--")) continue;
-    const bool begins = at == 0 || absl::ascii_isspace(line[at - 1]);
-    if (begins && (at + 2 == line.size() || absl::ascii_isspace(line[at + 2]))) return at;
+  absl::string_view rest = line;
+  for (KernelWord word = TakeKernelWord(rest); !word.text.empty(); word = TakeKernelWord(rest)) {
+    if (word.is_end()) return word.text.data() - line.data();
   }
   return line.size();
 }

@@ -27,6 +27,7 @@ TEST(CommandLineTest, AppendsBeforeWhatTheKernelDoesNotRead) {
   EXPECT_EQ(appended("quiet --"), "quiet a --");
   EXPECT_EQ(appended("x=\"1 -- 2\" -- single"), "x=\"1 -- 2\" a -- single");
   EXPECT_EQ(appended("x=-- --y z--"), "x=-- --y z-- a");
+  EXPECT_EQ(appended("quiet \"--\" single"), "quiet a \"--\" single");
   EXPECT_EQ(*ComposeCommandLine({}, "quiet -- single"), "quiet -- single");
 }
 

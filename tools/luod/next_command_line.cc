@@ -4,30 +4,10 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "tools/lib/kernel_words.h"
 
 namespace vmm {
 namespace {
-
-// Takes the next word off `line`, which ends at a space outside quotes; empty after the last one.
-absl::string_view TakeWord(absl::string_view& line) {
-  line = absl::StripLeadingAsciiWhitespace(line);
-  bool quoted = false;
-  size_t end = 0;
-  for (; end < line.size() && (quoted || !absl::ascii_isspace(line[end])); ++end) {
-    if (line[end] == '"') quoted = !quoted;
-  }
-  absl::string_view word = line.substr(0, end);
-  line.remove_prefix(end);
-  return word;
-}
-
-// Without the quotes around it, of which the last may be missing.
-absl::string_view Unquote(absl::string_view text) {
-  if (text.empty() || text.front() != '"') return text;
-  text.remove_prefix(1);
-  if (!text.empty() && text.back() == '"') text.remove_suffix(1);
-  return text;
-}
 
 // As kstrtobool(): by the first letter, after an "o" by the second; nothing for any other word.
 std::optional<bool> ReadBool(absl::string_view text) {
@@ -41,15 +21,10 @@ std::optional<bool> ReadBool(absl::string_view text) {
 // What the last word that says it says; a word that the kernel cannot read changes nothing.
 std::optional<bool> FindSwitch(absl::string_view line, absl::string_view name) {
   std::optional<bool> found;
-  for (absl::string_view word = TakeWord(line); !word.empty(); word = TakeWord(line)) {
-    word = Unquote(word);
-    const size_t equals = word.find('=');
-    if (equals == absl::string_view::npos) {
-      if (word == "--") break;
-      continue;
-    }
-    if (word.substr(0, equals) != name) continue;
-    if (std::optional<bool> value = ReadBool(Unquote(word.substr(equals + 1)))) found = value;
+  for (KernelWord word = TakeKernelWord(line); !word.text.empty() && !word.is_end();
+       word = TakeKernelWord(line)) {
+    if (!word.has_value || word.name != name) continue;
+    if (std::optional<bool> value = ReadBool(word.value)) found = value;
   }
   return found;
 }

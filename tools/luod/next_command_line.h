@@ -13,8 +13,7 @@ namespace vmm {
 // kFailedPrecondition unless `next` switches LUO on (`liveupdate=`, off by default: Linux 7.3,
 // kernel/liveupdate/luo_core.c) and KHO not off (`kho=`, whose default is the kernel's own
 // CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT: where the running kernel, with `running`, was told, the
-// next one has to be, too). Words are split and read as the kernel does (lib/cmdline.c,
-// next_arg(); kstrtobool()), up to `--`.
+// next one has to be, too). Words are read as the kernel does (kstrtobool()), up to `--`.
 absl::Status CheckNextCommandLine(absl::string_view next, absl::string_view running);
 
 }  // namespace vmm
