@@ -136,6 +136,9 @@ parameter() {
   echo "${value:-$2}"
 }
 
+# pretended: prints what the debug kernel pretends of the hardware, see luo_kernel/linux/tests/unusual-hardware.patch.
+pretended() { tr ' ' '\n' </proc/cmdline | sed -n 's/^pretend=//p'; }
+
 # For vfio_nic.
 FRAMES_PER_SECOND=$(parameter frames_per_second 1000)
 export FRAMES_PER_SECOND

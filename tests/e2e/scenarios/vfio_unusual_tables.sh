@@ -7,7 +7,7 @@
 
 nic=$(pci_address 0x8086:0x10d3)
 refusal=$(parameter refusal none | tr _ ' ')
-pretend=$(tr ' ' '\n' </proc/cmdline | sed -n 's/^pretend=//p')
+pretend=$(pretended)
 if [ -n "$pretend" ]; then step "pretended: $pretend"; fi
 
 if [ "$GENERATION" = 1 ]; then

@@ -15,6 +15,7 @@
 //   kexec-load  the same, and loads another by kexec_load(2)
 //   arm         arms an interrupt of the first device at the same time, which pretend=slow-irqs
 //               makes a matter of seconds
+//   sleep       puts the first device into a low-power state
 // or a line for sh. Where the kernel refuses, the error is printed, nothing is preserved any more,
 // and the exit code is 1.
 //
@@ -26,13 +27,16 @@
 // their own, again and again; exits with 0 where each time works.
 #include <errno.h>
 #include <linux/kexec.h>
+#include <linux/vfio.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -103,12 +107,37 @@ absl::StatusOr<std::thread> BeginToArm(const VfioDevice& device) {
   return thread;
 }
 
-absl::Status Change(const std::string& change, DrivenDevice& first, const DmaArena& arena) {
+// The kernel powers it down a little later than it says so.
+absl::Status PutToSleep(const VfioDevice& device, PciAddress address) {
+  vfio_device_feature feature = {
+      .argsz = sizeof(feature),
+      .flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
+  };
+  if (ioctl(device.fd(), VFIO_DEVICE_FEATURE, &feature) < 0) {
+    return ErrnoStatus(errno, "VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY");
+  }
+  const std::string path =
+      absl::StrCat("/sys/bus/pci/devices/", address.ToString(), "/power/runtime_status");
+  std::string state;
+  for (int i = 0; i < 500; ++i) {
+    std::ifstream(path) >> state;
+    if (state == "suspended") {
+      printf("vfio_update: sleep: done\n");
+      return absl::OkStatus();
+    }
+    usleep(10'000);
+  }
+  return absl::DeadlineExceededError(absl::StrCat("the device is ", state, ", not suspended"));
+}
+
+absl::Status Change(const std::string& change, DrivenDevice& first, PciAddress address,
+                    const DmaArena& arena) {
   if (change == "detach") return first.device.Detach();
   if (change == "map") return arena.MapScattered(first.ioas, kTooManyTables);
   if (change == "load") return LoadInVain();
   if (change == "unload") return SystemKexec().Unload();
   if (change == "kexec-load") return LoadWithoutHandover();
+  if (change == "sleep") return PutToSleep(first.device, address);
   if (system(change.c_str()) != 0) return absl::InternalError(absl::StrCat(change, ": failed"));
   return absl::OkStatus();
 }
@@ -146,11 +175,13 @@ absl::Status Leave(const std::string& line, const std::string& change,
     others.push_back(std::move(device));
   }
   RETURN_IF_ERROR(LoadNextKernelWith(line));
+  // Another program may take it meanwhile: the session has a file of its own.
+  client.reset();
   std::thread arming;
   if (change == "arm") {
     ASSIGN_OR_RETURN(arming, BeginToArm(first.device));
   } else {
-    RETURN_IF_ERROR(Change(change, first, arena));
+    RETURN_IF_ERROR(Change(change, first, addresses[0], arena));
   }
   fflush(stdout);
   const absl::Status status = SystemKexec().Execute();
