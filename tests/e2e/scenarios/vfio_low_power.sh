@@ -1,6 +1,6 @@
 #!/bin/sh
 # A device that is in a low-power state when the kernel is replaced is woken up for that, is awake in the next kernel until
-# its session ends, and may sleep again from then on.
+# its session ends, and may sleep again from then on. Its INTx is armed, which the kernel masks while it sleeps.
 . /lib/e2e.sh
 
 nic=$(pci_address 0x8086:0x10d3)

@@ -15,7 +15,7 @@
 //   kexec-load  the same, and loads another by kexec_load(2)
 //   arm         arms an interrupt of the first device at the same time, which pretend=slow-irqs
 //               makes a matter of seconds
-//   sleep       puts the first device into a low-power state
+//   sleep       arms INTx of the first device, and puts it into a low-power state
 // or a line for sh. Where the kernel refuses, the error is printed, nothing is preserved any more,
 // and the exit code is 1.
 //
@@ -37,6 +37,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -107,8 +108,12 @@ absl::StatusOr<std::thread> BeginToArm(const VfioDevice& device) {
   return thread;
 }
 
-// The kernel powers it down a little later than it says so.
-absl::Status PutToSleep(const VfioDevice& device, PciAddress address) {
+// Its INTx, armed: waking it up is more for the kernel then, which masked that. The kernel powers a
+// device down a little later than it says so.
+absl::StatusOr<VfioInterrupts> PutToSleep(const VfioDevice& device, PciAddress address) {
+  ASSIGN_OR_RETURN(VfioInterrupts interrupts, device.Interrupts(InterruptKind::kIntx));
+  const UniqueFd event(eventfd(0, EFD_CLOEXEC));
+  RETURN_IF_ERROR(interrupts.SetEventFds(0, {event.get()}));
   vfio_device_feature feature = {
       .argsz = sizeof(feature),
       .flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
@@ -123,21 +128,19 @@ absl::Status PutToSleep(const VfioDevice& device, PciAddress address) {
     std::ifstream(path) >> state;
     if (state == "suspended") {
       printf("vfio_update: sleep: done\n");
-      return absl::OkStatus();
+      return interrupts;
     }
     usleep(10'000);
   }
   return absl::DeadlineExceededError(absl::StrCat("the device is ", state, ", not suspended"));
 }
 
-absl::Status Change(const std::string& change, DrivenDevice& first, PciAddress address,
-                    const DmaArena& arena) {
+absl::Status Change(const std::string& change, DrivenDevice& first, const DmaArena& arena) {
   if (change == "detach") return first.device.Detach();
   if (change == "map") return arena.MapScattered(first.ioas, kTooManyTables);
   if (change == "load") return LoadInVain();
   if (change == "unload") return SystemKexec().Unload();
   if (change == "kexec-load") return LoadWithoutHandover();
-  if (change == "sleep") return PutToSleep(first.device, address);
   if (system(change.c_str()) != 0) return absl::InternalError(absl::StrCat(change, ": failed"));
   return absl::OkStatus();
 }
@@ -178,10 +181,13 @@ absl::Status Leave(const std::string& line, const std::string& change,
   // Another program may take it meanwhile: the session has a file of its own.
   client.reset();
   std::thread arming;
+  std::optional<VfioInterrupts> armed;
   if (change == "arm") {
     ASSIGN_OR_RETURN(arming, BeginToArm(first.device));
+  } else if (change == "sleep") {
+    ASSIGN_OR_RETURN(armed, PutToSleep(first.device, addresses[0]));
   } else {
-    RETURN_IF_ERROR(Change(change, first, addresses[0], arena));
+    RETURN_IF_ERROR(Change(change, first, arena));
   }
   fflush(stdout);
   const absl::Status status = SystemKexec().Execute();
