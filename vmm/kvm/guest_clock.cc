@@ -16,6 +16,8 @@ namespace {
 
 constexpr uint64_t kNsPerSecond = 1'000'000'000;
 constexpr uint64_t kMaxDisagreementNs = 5 * kNsPerSecond;
+constexpr uint64_t kMillion = 1'000'000;
+constexpr uint64_t kTscTolerancePpm = 250;  // KVM's tsc_tolerance_ppm, unless its user sets another
 
 uint64_t Saturate(unsigned __int128 value) {
   constexpr uint64_t kMax = std::numeric_limits<uint64_t>::max();
@@ -88,6 +90,12 @@ ContinuedClock ContinueClock(const SavedClock& saved, const HostTime& now) {
 uint64_t KvmclockAt(const ContinuedClock& clock, uint64_t host_tsc) {
   if (host_tsc <= clock.host_tsc || clock.tsc_khz == 0) return clock.kvmclock_ns;
   return clock.kvmclock_ns + TicksToNs(host_tsc - clock.host_tsc, clock.tsc_khz);
+}
+
+bool TscRateIsOnlyRecorded(uint32_t guest_khz, uint32_t host_khz) {
+  if (guest_khz == 0 || host_khz == 0) return false;
+  return guest_khz >= host_khz * (kMillion - kTscTolerancePpm) / kMillion &&
+         guest_khz <= host_khz * (kMillion + kTscTolerancePpm) / kMillion;
 }
 
 absl::Status SetClock(const KvmVm& vm, const ContinuedClock& clock) {

@@ -12,7 +12,9 @@
 // asked only where the TSC makes no sense (it was reset after all), and then the guest's TSC gets
 // an offset that makes it go on from its last value, moved by the time that passed.
 //
-// Guest and host TSC are taken to run at one rate: a live update stays on the machine it began on.
+// Guest and host TSC run at one rate: a live update stays on the machine it began on, even where
+// its TSC was reset. Every boot may measure another number for that rate, though, and KVM must not
+// be made to scale by the difference (TscRateIsOnlyRecorded()).
 #ifndef VMM_KVM_GUEST_CLOCK_H_
 #define VMM_KVM_GUEST_CLOCK_H_
 
@@ -61,6 +63,14 @@ ContinuedClock ContinueClock(const SavedClock& saved, const HostTime& now);
 
 // The kvmclock at a later moment, given by the host's TSC.
 uint64_t KvmclockAt(const ContinuedClock& clock, uint64_t host_tsc);
+
+// Whether KVM_SET_TSC_KHZ with `guest_khz` leaves the guest's TSC unscaled where the host's kernel
+// measured `host_khz`: KVM takes up to 250 ppm for an error of measurement and only keeps the
+// number. Beyond that it scales, or where the hardware can't, moves the guest's TSC at every entry.
+// Either way guest TSC = host TSC + offset no longer holds, by which offsets are saved: 300 ppm of
+// a host that has been up for 30 days are 13 minutes. False where either rate is 0, that is not
+// known. (Linux 7.3, arch/x86/kvm/x86.c: kvm_set_tsc_khz(), whose rounding this has.)
+bool TscRateIsOnlyRecorded(uint32_t guest_khz, uint32_t host_khz);
 
 // Sets the VM's kvmclock to what it has become by now.
 absl::Status SetClock(const KvmVm& vm, const ContinuedClock& clock);

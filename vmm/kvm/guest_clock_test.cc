@@ -88,5 +88,38 @@ TEST(KvmclockAtTest, RunsOnAtTheTscsRateAndNeverBack) {
   EXPECT_EQ(KvmclockAt(clock, clock.host_tsc - 2'500'000), 101 * kSecond);
 }
 
+TEST(TscRateTest, IsOnlyRecordedWithin250Ppm) {
+  constexpr uint32_t kHost = 2'500'000;  // 250 ppm are 625
+  EXPECT_TRUE(TscRateIsOnlyRecorded(kHost, kHost));
+  EXPECT_TRUE(TscRateIsOnlyRecorded(kHost + 625, kHost));
+  EXPECT_TRUE(TscRateIsOnlyRecorded(kHost - 625, kHost));
+  EXPECT_FALSE(TscRateIsOnlyRecorded(kHost + 626, kHost));
+  EXPECT_FALSE(TscRateIsOnlyRecorded(kHost - 626, kHost));
+  EXPECT_FALSE(TscRateIsOnlyRecorded(kHost / 2, kHost));
+  EXPECT_FALSE(TscRateIsOnlyRecorded(kHost * 2 / 3 * 2, kHost));
+}
+
+TEST(TscRateTest, RoundsAsKvmDoes) {
+  // 2'499'374.25 to 2'500'623.75 for KVM, which rounds both down.
+  constexpr uint32_t kHost = 2'499'999;
+  EXPECT_TRUE(TscRateIsOnlyRecorded(2'499'374, kHost));
+  EXPECT_FALSE(TscRateIsOnlyRecorded(2'499'373, kHost));
+  EXPECT_TRUE(TscRateIsOnlyRecorded(2'500'623, kHost));
+  EXPECT_FALSE(TscRateIsOnlyRecorded(2'500'624, kHost));
+}
+
+TEST(TscRateTest, AnUnknownRateIsNotSet) {
+  EXPECT_FALSE(TscRateIsOnlyRecorded(0, 2'500'000));
+  EXPECT_FALSE(TscRateIsOnlyRecorded(2'500'000, 0));
+  EXPECT_FALSE(TscRateIsOnlyRecorded(0, 0));
+}
+
+TEST(TscRateTest, ExtremesDoNotOverflow) {
+  constexpr uint32_t kMaxKhz = std::numeric_limits<uint32_t>::max();
+  EXPECT_TRUE(TscRateIsOnlyRecorded(kMaxKhz, kMaxKhz));
+  EXPECT_FALSE(TscRateIsOnlyRecorded(1, kMaxKhz));
+  EXPECT_FALSE(TscRateIsOnlyRecorded(kMaxKhz, 1));
+}
+
 }  // namespace
 }  // namespace vmm

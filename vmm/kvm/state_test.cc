@@ -222,6 +222,50 @@ TEST_F(StateTest, TheTscOffsetTakesTheDelta) {
   EXPECT_NEAR(static_cast<int64_t>(restored - offset), static_cast<int64_t>(kDelta), 4e9);
 }
 
+// Restores a guest whose rate was measured `ppm` above what this host's kernel measured. The rate
+// it has then tells whether KVM was given the old one.
+class TscRateTest : public StateTest {
+ protected:
+  void RestoreWithRateOff(int ppm) {
+    vm_->Boot(CountProgram());
+    Tree state = vm_->Save();
+    Tree& vcpu = state.mutable_children()[0];
+    host_khz_ = *vcpu.GetU32("tsc-khz");
+    saved_khz_ = host_khz_ + int64_t{host_khz_} * ppm / 1'000'000;
+    vcpu.SetU32("tsc-khz", saved_khz_);
+    vm_ = std::make_unique<TestVm>(*kvm_, ram_, 1);
+    const auto warnings = vm_->Restore(state);
+    ASSERT_TRUE(warnings.ok()) << warnings.status();
+    warnings_ = *warnings;
+    restored_khz_ = *vm_->Save().children()[0].GetU32("tsc-khz");
+  }
+
+  uint32_t host_khz_ = 0;
+  uint32_t saved_khz_ = 0;
+  uint32_t restored_khz_ = 0;
+  std::vector<std::string> warnings_;
+};
+
+TEST_F(TscRateTest, ALittleOffIsRecorded) {
+  for (int ppm : {200, -200}) {
+    ASSERT_NO_FATAL_FAILURE(RestoreWithRateOff(ppm));
+    EXPECT_THAT(warnings_, IsEmpty());
+    EXPECT_EQ(restored_khz_, saved_khz_);
+    vm_ = std::make_unique<TestVm>(*kvm_, ram_, 1);
+  }
+}
+
+TEST_F(TscRateTest, WhatKvmWouldScaleIsNotSet) {
+  for (int ppm : {400, -400}) {
+    ASSERT_NO_FATAL_FAILURE(RestoreWithRateOff(ppm));
+    ASSERT_EQ(warnings_.size(), 1u);
+    EXPECT_THAT(warnings_[0], HasSubstr(std::to_string(saved_khz_) + " kHz"));
+    EXPECT_THAT(warnings_[0], HasSubstr(std::to_string(host_khz_) + " kHz"));
+    EXPECT_EQ(restored_khz_, host_khz_);
+    vm_ = std::make_unique<TestVm>(*kvm_, ram_, 1);
+  }
+}
+
 // --- What is refused.
 
 class RefusalTest : public StateTest {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "vmm/kvm/guest_clock.h"
 #include "vmm/kvm/ioctl.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/msr_index.h"
@@ -91,12 +92,15 @@ absl::Status RestoreTsc(const Vcpu& vcpu, const Tree& node, uint64_t offset_delt
   ASSIGN_OR_RETURN(uint32_t khz, node.GetU32("tsc-khz"));
   ASSIGN_OR_RETURN(uint64_t offset, node.GetU64("tsc-offset"));
   ASSIGN_OR_RETURN(int current_khz, VMM_KVM_IOCTL(vcpu.fd(), KVM_GET_TSC_KHZ, 0));
-  // Each boot measures the rate anew, so it may be a little off the last; KVM tolerates 250 ppm
-  // even where it cannot scale.
-  if (khz != static_cast<uint32_t>(current_khz) &&
-      !VMM_KVM_IOCTL(vcpu.fd(), KVM_SET_TSC_KHZ, khz).ok()) {
-    warnings->push_back(absl::StrCat("the guest's TSC ran at ", khz, " kHz, this host's runs at ",
-                                     current_khz, " kHz and KVM cannot scale it"));
+  // The TSC runs as fast as it did. A boot that measures its rate anew may be some ppm off the
+  // last, which is no reason to change what the guest reads.
+  const bool keeps_rate = khz == static_cast<uint32_t>(current_khz) ||
+                          (TscRateIsOnlyRecorded(khz, current_khz) &&
+                           VMM_KVM_IOCTL(vcpu.fd(), KVM_SET_TSC_KHZ, khz).ok());
+  if (!keeps_rate) {
+    warnings->push_back(absl::StrCat("the guest's TSC was measured at ", khz,
+                                     " kHz, this host's at ", current_khz,
+                                     " kHz; the guest's is not scaled"));
   }
   offset += offset_delta;
   RETURN_IF_ERROR(TscOffset(vcpu, KVM_SET_DEVICE_ATTR, &offset));

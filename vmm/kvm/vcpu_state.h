@@ -7,7 +7,7 @@
 //
 // The node, ABI: "vcpu@<id in hexadecimal>", compatible "vmm,kvm-vcpu-v1", and
 //
-//   id           u32                          tsc-khz      u32, the guest's rate
+//   id           u32                          tsc-khz      u32, the guest's rate as measured
 //   mp-state     u32, KVM_MP_STATE_*          tsc-offset   u64, guest TSC - host TSC
 //   cpuid        kvm_cpuid_entry2[]           regs         kvm_regs
 //   sregs        kvm_sregs2                   debugregs    kvm_debugregs

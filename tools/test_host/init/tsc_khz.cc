@@ -3,8 +3,9 @@
 //
 // The emulated TSC is this machine's own, but the emulated PIT and HPET are too coarse to calibrate
 // it against: two boots differ by up to 0.2 %, beyond the 250 ppm by which KVM lets a vCPU's TSC
-// frequency differ from the host's (arch/x86/kvm/x86.c, tsc_tolerance_ppm). A real host knows its
-// frequency from CPUID.
+// frequency differ from the host's (arch/x86/kvm/x86.c, tsc_tolerance_ppm). A real Intel host reads
+// its frequency from CPUID; an AMD host calibrates too (arch/x86/kernel/tsc.c,
+// native_calibrate_tsc()), but against sharper timers.
 #include <stdint.h>
 #include <stdio.h>
 #include <time.h>
