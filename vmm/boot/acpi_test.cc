@@ -192,7 +192,7 @@ class AcpiTest : public ::testing::TestWithParam<int> {
   std::vector<uint8_t> area_;
 };
 
-INSTANTIATE_TEST_SUITE_P(VcpuCounts, AcpiTest, ::testing::Values(1, 64, 255, 256, 300, kMaxVcpus));
+INSTANTIATE_TEST_SUITE_P(VcpuCounts, AcpiTest, ::testing::Values(1, 64, 255, kMaxVcpus));
 
 TEST_P(AcpiTest, EveryTableIsFoundAndAddsUp) {
   ASSERT_LE(area_.size(), kAcpiArea.size);

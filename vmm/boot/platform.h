@@ -68,8 +68,10 @@ inline constexpr GuestAddress kLowRamEnd(0x9fc00);
 inline constexpr GuestRange kAcpiArea{GuestAddress(0xe0000), 0x20000};
 inline constexpr GuestAddress kHighRamStart(0x100000);
 
-// What the ACPI tables in kAcpiArea describe at most; KVM's own default limit is the same.
-inline constexpr int kMaxVcpus = 1024;
+// As many as Linux brings online. A guest has neither interrupt remapping nor
+// KVM_FEATURE_MSI_EXT_DEST_ID, so no MSI can address an APIC ID above 255, and Linux uses no CPU
+// with such an ID (Linux 7.3, arch/x86/kernel/apic/apic.c: try_to_enable_x2apic()).
+inline constexpr int kMaxVcpus = 256;
 
 }  // namespace vmm
 

@@ -76,7 +76,7 @@ TEST(ConfigTest, ValidateNamesTheOption) {
     return std::string(config.Validate().message());
   };
   EXPECT_THAT(refusal([](auto& c) { c.vcpus = 0; }), HasSubstr("--cpus"));
-  EXPECT_THAT(refusal([](auto& c) { c.vcpus = 5000; }), HasSubstr("--cpus"));
+  EXPECT_THAT(refusal([](auto& c) { c.vcpus = 257; }), HasSubstr("--cpus"));
   EXPECT_THAT(refusal([](auto& c) { c.memory_bytes = 1 << 20; }), HasSubstr("--memory"));
   EXPECT_THAT(refusal([](auto& c) { c.memory_bytes += 1; }), HasSubstr("--memory"));
   EXPECT_THAT(refusal([](auto& c) { c.memory_bytes = uint64_t{1} << 60; }), HasSubstr("--memory"));
