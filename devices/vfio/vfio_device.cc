@@ -50,15 +50,14 @@ absl::string_view WhyNotOpened(int error) {
 absl::string_view WhyNotBound(int error) {
   switch (error) {
     case EINVAL:
-      return "it is bound already, or firmware reserves memory for it, or the descriptor is no "
-             "VFIO "
-             "character device";
+      return "it is bound already, here or by another process, or firmware reserves memory for it, "
+             "or the descriptor is no VFIO character device";
     case EBUSY:
-      return "another process or a VFIO group owns it, or it waits for its live update session";
+      return "a VFIO group owns it, or it waits for its live update session";
     case EPERM:
-      return "the platform cannot isolate its interrupts (interrupt remapping is off): load "
-             "iommufd "
-             "with allow_unsafe_interrupts=1 to accept that";
+      return "another iommufd has a device of its group, or its live update session is just giving "
+             "it up (try again), or the platform cannot isolate its interrupts (interrupt "
+             "remapping is off; iommufd's allow_unsafe_interrupts=1 accepts that)";
     case ENOTTY:
       return "the descriptor is no VFIO character device";
     default:
@@ -91,8 +90,12 @@ absl::string_view WhyNotAttached(int error) {
 
 absl::string_view WhyNotReset(int error) {
   switch (error) {
+    case EINVAL:
+      return "it is not bound, or has no reset of its own";
     case ENOTTY:
-      return "it has no function-level reset, and others share its slot";
+      return "its reset methods were switched off, or the descriptor is no VFIO character device";
+    case EAGAIN:
+      return "it is locked: being bound, unbound or reset";
     default:
       return "";
   }

@@ -70,6 +70,11 @@ if [ "$GENERATION" = 0 ]; then
   dmesg -c >/dev/null
   expect_kexec_refused EPROTO load "$nic"
   dmesg | grep "the next kernel's command line is not known" || fail "it was refused for another reason"
+  step "a device that user space put to sleep by its own register: it is woken up, whatever comes after"
+  text=$(vfio_update leave "$(cat /proc/cmdline)" power-down "$nic" || [ $? = 1 ]) || fail "vfio_update ends with $?: $text"
+  echo "$text"
+  expect_match "$text" '^vfio_update: ENOTCONN'
+  expect_match "$text" '^D0'
   step "one that was unloaded, and one that has no Kexec HandOver"
   expect_kexec_refused EINVAL unload "$nic"
   dmesg -c >/dev/null

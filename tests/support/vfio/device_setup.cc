@@ -38,6 +38,14 @@ absl::StatusOr<DrivenDevice> Drive(VfioDevice device, const DmaArena& arena) {
   return DrivenDevice{std::move(device), std::move(iommu), std::move(ioas), std::move(table)};
 }
 
+absl::StatusOr<VfioDevice> OpenBeside(PciAddress address, const DrivenDevice& first) {
+  RETURN_IF_ERROR(PciSysfs().BindToVfioPci(address));
+  ASSIGN_OR_RETURN(VfioDevice device, VfioDevice::Open(address));
+  RETURN_IF_ERROR(device.Bind(first.iommu));
+  RETURN_IF_ERROR(device.Attach(first.table));
+  return device;
+}
+
 absl::Status LoadNextKernelWith(const std::string& line) {
   const UniqueFd kernel(open("/share/boot/bzImage", O_RDONLY | O_CLOEXEC));
   if (!kernel.valid()) return ErrnoStatus(errno, "/share/boot/bzImage");

@@ -31,6 +31,9 @@ absl::StatusOr<PciAddress> FindFunction(PciId id);
 // it.
 absl::StatusOr<DrivenDevice> Drive(VfioDevice device, const DmaArena& arena);
 
+// Opens a function too, and attaches it to the page table of `first`.
+absl::StatusOr<VfioDevice> OpenBeside(PciAddress address, const DrivenDevice& first);
+
 // Loads the kernel and the initramfs of the share, with this kernel's command line and `more`, for
 // Reboot().
 absl::Status LoadNextKernel(const std::string& more = "");

@@ -25,8 +25,9 @@
 //
 // HOW:
 //   start     as after power-on, whatever the generation; the default in generation 0
-//   refuse    the same, but first with a next kernel that the NIC cannot go to, and with more
-//             tables than vtd_liveupdate.max_tables: reboot() must fail, and reception go on
+//   refuse    the same, but first with another NIC, an igb, that cannot go, with a next kernel that
+//             the NIC cannot go to, and with more tables than vtd_liveupdate.max_tables: reboot()
+//             must fail, and reception go on, and edu's interrupts
 //   map FILE  the same, while a thread maps and unmaps without end, and FILE, which takes seconds
 //             to read, is mapped: to preserve the NIC and to reboot must work, or fail before that
 //             is mapped, and reception go on
@@ -192,7 +193,25 @@ absl::Status ExpectRefusal(Reception& reception, int error) {
   return ReceiveFor(500, reception.nic, reception.event_fd, reception.sequence);
 }
 
-absl::Status ExpectRefusals(Reception& reception) {
+// A device that is frozen last cannot be: the NIC and edu, which are frozen by then, go on as
+// before, and the interrupt that edu raises meanwhile arrives.
+absl::Status ExpectUndoing(luo::LiveUpdateClient& client, Reception& reception) {
+  if (!reception.edu.has_value()) return absl::InternalError("the machine has no edu");
+  ASSIGN_OR_RETURN(const PciAddress address, FindFunction(kIgbId));
+  ASSIGN_OR_RETURN(VfioDevice last, OpenBeside(address, reception.driven));
+  ASSIGN_OR_RETURN(luo::LiveUpdateSession session, client.CreateSession("vfio-nic-refused"));
+  RETURN_IF_ERROR(last.Preserve(session, kNicToken));
+  RETURN_IF_ERROR(LoadNextKernel());
+  RETURN_IF_ERROR(last.Detach());
+  RETURN_IF_ERROR(reception.edu->StartCopy());
+  RETURN_IF_ERROR(ExpectRefusal(reception, ENOTCONN));
+  RETURN_IF_ERROR(reception.edu->ExpectCopy("of a kexec that was refused"));
+  RETURN_IF_ERROR(reception.edu->StartCopy());
+  return reception.edu->ExpectCopy("after it");
+}
+
+absl::Status ExpectRefusals(luo::LiveUpdateClient& client, Reception& reception) {
+  RETURN_IF_ERROR(ExpectUndoing(client, reception));
   // A next kernel that would run the IOMMU in another mode.
   RETURN_IF_ERROR(LoadNextKernel("iommu=strict"));
   RETURN_IF_ERROR(ExpectRefusal(reception, EPROTO));
@@ -262,7 +281,7 @@ absl::Status Update(NicModel model, Reception& reception, const StateMemfd& memf
     printf("vfio_nic: preserved in %lu us\n", (NowNs() - begin) / 1000);
     if (edu.has_value()) RETURN_IF_ERROR(edu->device().Preserve(session, kEduToken));
   }
-  if (how == "refuse") RETURN_IF_ERROR(ExpectRefusals(reception));
+  if (how == "refuse") RETURN_IF_ERROR(ExpectRefusals(*client, reception));
   RETURN_IF_ERROR(LoadNextKernel());
   const auto reboot = [&] { return Reboot(reception.generation); };
   if (how == "map") RETURN_IF_ERROR(ExpectBusy("reboot", reception, slow_file, 1, reboot));

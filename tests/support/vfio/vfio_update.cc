@@ -15,6 +15,8 @@
 //   kexec-load  the same, and loads another by kexec_load(2)
 //   arm         arms an interrupt of the first device at the same time, which pretend=slow-irqs
 //               makes a matter of seconds
+//   power-down  puts the first device into D3hot by its own register, and takes it from its page
+//               table; when the kernel has refused, prints the state that it is in: "D0"
 //   sleep       arms INTx of the first device, and puts it into a low-power state
 // or a line for sh. Where the kernel refuses, the error is printed, nothing is preserved any more,
 // and the exit code is 1.
@@ -27,6 +29,7 @@
 // their own, again and again; exits with 0 where each time works.
 #include <errno.h>
 #include <linux/kexec.h>
+#include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +49,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "base/unique_fd.h"
+#include "devices/vfio/pci_config_space.h"
 #include "devices/vfio/pci_sysfs.h"
 #include "devices/vfio/vfio_device.h"
 #include "devices/vfio/vfio_interrupts.h"
@@ -135,9 +139,33 @@ absl::StatusOr<VfioInterrupts> PutToSleep(const VfioDevice& device, PciAddress a
   return absl::DeadlineExceededError(absl::StrCat("the device is ", state, ", not suspended"));
 }
 
+// Where the power-management register of the device is.
+absl::StatusOr<uint64_t> PowerRegister(const PciConfigSpace& config) {
+  ASSIGN_OR_RETURN(const uint8_t capability, config.FindCapability(PCI_CAP_ID_PM));
+  return capability + uint64_t{PCI_PM_CTRL};
+}
+
+absl::Status PowerDown(DrivenDevice& driven) {
+  ASSIGN_OR_RETURN(PciConfigSpace config, driven.device.Config());
+  ASSIGN_OR_RETURN(const uint64_t at, PowerRegister(config));
+  RETURN_IF_ERROR(config.Write<uint16_t>(at, 3));
+  ASSIGN_OR_RETURN(const uint16_t state, config.Read<uint16_t>(at));
+  if ((state & PCI_PM_CTRL_STATE_MASK) != 3) return absl::InternalError("it is not in D3hot");
+  return driven.device.Detach();
+}
+
+absl::Status PrintPowerState(const VfioDevice& device) {
+  ASSIGN_OR_RETURN(const PciConfigSpace config, device.Config());
+  ASSIGN_OR_RETURN(const uint64_t at, PowerRegister(config));
+  ASSIGN_OR_RETURN(const uint16_t state, config.Read<uint16_t>(at));
+  printf("D%d\n", state & PCI_PM_CTRL_STATE_MASK);
+  return absl::OkStatus();
+}
+
 absl::Status Change(const std::string& change, DrivenDevice& first, const DmaArena& arena) {
   if (change == "detach") return first.device.Detach();
   if (change == "map") return arena.MapScattered(first.ioas, kTooManyTables);
+  if (change == "power-down") return PowerDown(first);
   if (change == "load") return LoadInVain();
   if (change == "unload") return SystemKexec().Unload();
   if (change == "kexec-load") return LoadWithoutHandover();
@@ -148,15 +176,6 @@ absl::Status Change(const std::string& change, DrivenDevice& first, const DmaAre
 absl::Status SwitchOn(const VfioDevice& device) {
   ASSIGN_OR_RETURN(PciConfigSpace config, device.Config());
   return config.SetCommandBits(kPciCommandMemory | kPciCommandBusMaster);
-}
-
-// A device beside `first`, on its page table.
-absl::StatusOr<VfioDevice> OpenBeside(PciAddress address, const DrivenDevice& first) {
-  RETURN_IF_ERROR(PciSysfs().BindToVfioPci(address));
-  ASSIGN_OR_RETURN(VfioDevice device, VfioDevice::Open(address));
-  RETURN_IF_ERROR(device.Bind(first.iommu));
-  RETURN_IF_ERROR(device.Attach(first.table));
-  return device;
 }
 
 absl::Status Leave(const std::string& line, const std::string& change,
@@ -192,6 +211,7 @@ absl::Status Leave(const std::string& line, const std::string& change,
   fflush(stdout);
   const absl::Status status = SystemKexec().Execute();
   if (arming.joinable()) arming.join();
+  if (change == "power-down") RETURN_IF_ERROR(PrintPowerState(first.device));
   return status;
 }
 

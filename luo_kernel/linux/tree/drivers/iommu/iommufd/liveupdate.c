@@ -5,7 +5,8 @@
  *
  * Every path that changes what a device may reach takes one of two locks: the
  * group's lock to attach, replace and detach; io_pagetable::domains_rwsem to
- * map and unmap. Freezing takes both and keeps them: until thaw, or for ever
+ * map and unmap. (A dma-buf is unmapped without either when it is revoked: Kconfig
+ * rules that out.) Freezing takes both and keeps them: until thaw, or for ever
  * when the kexec comes. A thread that wants to map meanwhile sleeps.
  *
  * Both are taken by trylock for a bounded time. So a kexec can never hang on

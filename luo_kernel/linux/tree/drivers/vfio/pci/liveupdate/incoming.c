@@ -463,6 +463,8 @@ static void give_up(struct incoming_device *in, struct vfio_pci_core_device *vde
 	if (vdev) {
 		/* Someone has the file, perhaps its BARs. */
 		vfio_pci_zap_and_down_write_memory_lock(vdev);
+		/* VFIO knows what to restore, should it sleep. */
+		vfio_pci_set_power_state(vdev, PCI_D0);
 		ret = pci_try_reset_function(pdev);
 		up_write(&vdev->memory_lock);
 	} else {

@@ -372,6 +372,28 @@ static int lock_interrupts(struct outgoing_device *out)
 	return 0;
 }
 
+/*
+ * From here on VFIO neither suspends nor resumes it, both of which take igate.
+ * User space may have put it to sleep by its own register, too: the next kernel
+ * would wake it up, and not know what is to be restored then.
+ */
+static int power_up(struct outgoing_device *out)
+{
+	struct device *dev = &out->pdev->dev;
+	int ret;
+
+	ret = pm_runtime_resume_and_get(dev);
+	if (!ret) {
+		scoped_guard(rwsem_write, &out->vdev->memory_lock)
+			ret = vfio_pci_set_power_state(out->vdev, PCI_D0);
+		if (ret)
+			pm_runtime_put(dev);
+	}
+	if (ret)
+		return refuse(out->pdev, -EIO, "it does not leave its low-power state");
+	return 0;
+}
+
 int vfio_pci_luo_freeze(struct liveupdate_file_op_args *args)
 {
 	struct outgoing_device *out = args->private_data;
@@ -380,9 +402,9 @@ int vfio_pci_luo_freeze(struct liveupdate_file_op_args *args)
 	ktime_t start = ktime_get();
 	int ret;
 
-	/* From now on VFIO neither suspends nor resumes it, both of which take igate. */
-	if (pm_runtime_resume_and_get(dev) < 0)
-		return refuse(out->pdev, -EIO, "it does not leave its low-power state");
+	ret = power_up(out);
+	if (ret)
+		return ret;
 	ret = check_stays(out->pdev) ?:
 	      check_function(out->pdev) ?:
 	      vfio_pci_luo_check_next_kernel(out->pdev, true) ?:
