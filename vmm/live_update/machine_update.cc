@@ -55,6 +55,10 @@ absl::StatusOr<FreezeReply> MachineUpdate::Freeze() {
   const Clock::time_point start = Clock::now();
   FreezeReply reply{.pause_tsc = __rdtsc()};
   machine_->Pause();
+  // The last exit before the pause may have been the guest's end. This process is about to go then,
+  // but luod may not see that before the kexec, and the next kernel would run a guest that is over.
+  // Nor is there anything to let go on in Cancel().
+  if (machine_->ended()) return absl::FailedPreconditionError("the VM has ended");
   paused_ = true;
   surroundings_.quiesce();
   ASSIGN_OR_RETURN(Tree state, machine_->Save());

@@ -5,8 +5,9 @@
 //   Participant::Start(options, &update);
 //
 // Prepare() preserves guest RAM while the guest runs: contents may still change afterwards.
-// Freeze() is in the blackout, so it does only what needs a guest that stands still. While
-// prepared, this holds a descriptor of the session, as luod does, so either may die.
+// Freeze() is in the blackout, so it does only what needs a guest that stands still; it refuses a
+// machine that has ended. While prepared, this holds a descriptor of the session, as luod does, so
+// either may die.
 //
 // Called by the Participant's thread; the destructor by whoever ends it.
 #ifndef VMM_LIVE_UPDATE_MACHINE_UPDATE_H_

@@ -152,6 +152,42 @@ TEST_F(MachineUpdateTest, FreezeStopsTheGuestAndPreservesItsState) {
   });
 }
 
+TEST_F(MachineUpdateTest, AGuestThatHasEndedIsNotFrozen) {
+  const struct {
+    uint8_t command;
+    MachineEnd::Reason reason;
+  } kEnds[] = {{'o', MachineEnd::Reason::kPowerOff},
+               {'r', MachineEnd::Reason::kReset},
+               {'k', MachineEnd::Reason::kReset},
+               {'t', MachineEnd::Reason::kTripleFault}};
+  for (const auto& end : kEnds) {
+    SCOPED_TRACE(end.command);
+    TestSurroundings surroundings;
+    auto machine = Machine::Boot(surroundings.ConfigWithCommands(""), surroundings.environment());
+    ASSERT_TRUE(machine.ok()) << machine.status();
+    int quiesced = 0;
+    int went_on = 0;
+    MachineUpdate update(machine->get(),
+                         {.quiesce = [&] { ++quiesced; }, .go_on = [&] { ++went_on; }});
+    (*machine)->Resume();
+    WithLuo([&] {
+      ASSERT_TRUE(update.Prepare(luo_.NewSession()).ok());
+      EXPECT_FALSE((*machine)->ended());
+      ASSERT_EQ((*machine)->platform().serial().Enqueue({&end.command, 1}), 1u);
+      ASSERT_EQ(surroundings.WaitForEnd(), end.reason);
+      auto frozen = update.Freeze();
+      EXPECT_EQ(frozen.status().code(), absl::StatusCode::kFailedPrecondition);
+      EXPECT_THAT(std::string(frozen.status().message()), HasSubstr("the VM has ended"));
+      EXPECT_EQ(luo_.File(kStateToken), -1);
+      update.Cancel();
+      EXPECT_TRUE(luo_.session_closed());
+      EXPECT_EQ(quiesced, 0);
+      EXPECT_EQ(went_on, 0);
+    });
+    if (IsSkipped()) return;
+  }
+}
+
 TEST_F(MachineUpdateTest, CancelLetsAFrozenGuestGoOn) {
   WithLuo([&] {
     for (int i = 1; i <= 3; ++i) {

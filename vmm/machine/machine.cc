@@ -95,7 +95,8 @@ absl::StatusOr<std::unique_ptr<Machine>> Machine::Assemble(const MachineConfig& 
 }
 
 void Machine::AddVcpu(Vcpu vcpu) {
-  vcpus_.push_back(std::make_unique<VcpuThread>(std::move(vcpu), environment_.on_end));
+  vcpus_.push_back(std::make_unique<VcpuThread>(std::move(vcpu),
+                                                [this](MachineEnd why) { End(std::move(why)); }));
 }
 
 absl::StatusOr<std::unique_ptr<Machine>> Machine::Boot(const MachineConfig& config,
@@ -229,8 +230,14 @@ Platform::Environment Machine::PlatformEnvironment() {
   return {.vm = &vm_, .serial_output = environment_.serial_output, .power = this};
 }
 
-void Machine::PowerOff() { environment_.on_end({MachineEnd::Reason::kPowerOff, "power-off"}); }
+// In this order: whoever was told of the end finds that the machine has ended.
+void Machine::End(MachineEnd why) {
+  ended_ = true;
+  environment_.on_end(std::move(why));
+}
 
-void Machine::Reset() { environment_.on_end({MachineEnd::Reason::kReset, "reset"}); }
+void Machine::PowerOff() { End({MachineEnd::Reason::kPowerOff, "power-off"}); }
+
+void Machine::Reset() { End({MachineEnd::Reason::kReset, "reset"}); }
 
 }  // namespace vmm

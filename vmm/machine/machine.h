@@ -18,6 +18,7 @@
 #ifndef VMM_MACHINE_MACHINE_H_
 #define VMM_MACHINE_MACHINE_H_
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -65,6 +66,9 @@ class Machine : private PowerSink {
   void Resume();
   // Returns when no vCPU runs and no exit is half done.
   void Pause();
+  // Whether the guest has ended, of itself or by an error; on_end was called, or is about to be.
+  // After Pause() the answer stays as it is until Resume(): a guest that does not run cannot end.
+  bool ended() const { return ended_; }
   // The whole state but the contents of RAM. The machine must be paused.
   absl::StatusOr<Tree> Save();
 
@@ -86,12 +90,14 @@ class Machine : private PowerSink {
   void StartThreads();
   Platform::Environment PlatformEnvironment();
 
+  void End(MachineEnd why);
   void PowerOff() override;
   void Reset() override;
 
   const MachineConfig config_;
   const GuestMemory memory_;
   const Environment environment_;
+  std::atomic<bool> ended_ = false;
   Kvm kvm_;
   KvmVm vm_;
   std::unique_ptr<Platform> platform_;
