@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "base/status.h"
@@ -77,7 +78,11 @@ absl::Status Prefault(absl::Span<const absl::Span<uint8_t>> ranges, int threads,
   };
   const size_t helpers = std::min<size_t>(threads, chunks.size());
   std::vector<std::thread> pool;
-  for (size_t i = 1; i < helpers; ++i) pool.emplace_back(work);
+  try {
+    for (size_t i = 1; i < helpers; ++i) pool.emplace_back(work);
+  } catch (const std::system_error&) {
+    // The host has no thread left. Those that there are, or the caller alone, do it too.
+  }
   work();
   for (std::thread& thread : pool) thread.join();
   return status;

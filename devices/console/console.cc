@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "base/thread.h"
 
 namespace vmm {
 namespace {
@@ -61,16 +62,19 @@ void Console::Write(absl::Span<const uint8_t> bytes) {
   if (first) Wake();
 }
 
-void Console::Start(Handlers handlers) {
-  if (thread_.joinable()) return;
+absl::Status Console::Start(Handlers handlers) {
+  if (thread_.joinable()) return absl::OkStatus();
   handlers_ = std::move(handlers);
   // The thread inherits the mask: SIGPIPE would end the VMM with its reader, and the others are
   // main's to take.
   sigset_t all, old;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
-  thread_ = std::thread(&Console::Run, this);
+  absl::StatusOr<std::thread> thread = StartThread([this] { Run(); });
   pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  if (!thread.ok()) return Annotate(thread.status(), "the console");
+  thread_ = *std::move(thread);
+  return absl::OkStatus();
 }
 
 void Console::Stop() {

@@ -4,8 +4,8 @@
 //   ASSIGN_OR_RETURN(auto console, Console::Open("socket:/run/vmm/web1.console"));
 //   Serial16550 serial(&irq4, console.get());
 //   serial.SetRoomCallback([&] { console->ResumeInput(); });
-//   console->Start({.input = [&](auto bytes) { return serial.Enqueue(bytes); },
-//                   .quit = [&] { machine.PowerOff(); }});
+//   RETURN_IF_ERROR(console->Start({.input = [&](auto bytes) { return serial.Enqueue(bytes); },
+//                                   .quit = [&] { machine.PowerOff(); }}));
 //   ...
 //   console->Stop();   // before the port goes
 //
@@ -78,8 +78,8 @@ class Console final : public SerialOutput {
 
   void Write(absl::Span<const uint8_t> bytes) override;
 
-  // Starts the thread; does nothing when it runs.
-  void Start(Handlers handlers);
+  // Starts the thread; does nothing when it runs. Fails where the host has no thread left.
+  absl::Status Start(Handlers handlers);
   // Gives output a second to get out, then ends the thread; does nothing when none runs. No handler
   // is called after.
   void Stop();

@@ -17,14 +17,16 @@ class ConsoleSocketTest : public ::testing::Test {
     auto console = Console::Open("socket:" + path());
     EXPECT_TRUE(console.ok()) << console.status();
     console_ = *std::move(console);
-    console_->Start({.input =
-                         [this](absl::Span<const uint8_t> bytes) {
-                           std::lock_guard<std::mutex> lock(mutex_);
-                           if (!reads_) return size_t{0};
-                           input_.append(bytes.begin(), bytes.end());
-                           return bytes.size();
-                         },
-                     .quit = [] { ADD_FAILURE() << "a socket has no keys for the VMM"; }});
+    EXPECT_EQ(
+        console_->Start({.input =
+                             [this](absl::Span<const uint8_t> bytes) {
+                               std::lock_guard<std::mutex> lock(mutex_);
+                               if (!reads_) return size_t{0};
+                               input_.append(bytes.begin(), bytes.end());
+                               return bytes.size();
+                             },
+                         .quit = [] { ADD_FAILURE() << "a socket has no keys for the VMM"; }}),
+        absl::OkStatus());
   }
 
   std::string path() const { return dir_.Path("console"); }
@@ -148,8 +150,9 @@ TEST_F(ConsoleSocketTest, AClientStaysAcrossStopAndStart) {
   EXPECT_EQ(ReadBytes(client.get(), 7), "before ");
   console_->Stop();
   Print("after");
-  console_->Start(
-      {.input = [](absl::Span<const uint8_t> bytes) { return bytes.size(); }, .quit = [] {}});
+  EXPECT_EQ(console_->Start({.input = [](absl::Span<const uint8_t> bytes) { return bytes.size(); },
+                             .quit = [] {}}),
+            absl::OkStatus());
   EXPECT_EQ(ReadBytes(client.get(), 5), "after");
 }
 

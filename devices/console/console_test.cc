@@ -68,7 +68,7 @@ class ConsoleTest : public ::testing::Test {
     ASSERT_TRUE(console.ok()) << console.status();
     console_ = *std::move(console);
   }
-  void Start() { console_->Start(guest_.handlers()); }
+  void Start() { EXPECT_EQ(console_->Start(guest_.handlers()), absl::OkStatus()); }
 
   FakeGuest guest_;
   FdPair in_ = MakePipe();
@@ -266,7 +266,7 @@ TEST_F(ConsoleTest, NoneTakesEverythingAndNeedsNoFlush) {
   ASSERT_TRUE(console.ok()) << console.status();
   Print(**console, "nothing");
   EXPECT_TRUE((*console)->Flush(absl::Seconds(20)).ok());
-  (*console)->Start(guest_.handlers());
+  EXPECT_TRUE((*console)->Start(guest_.handlers()).ok());
   Print(**console, "nothing");
   EXPECT_TRUE((*console)->Flush(absl::Seconds(20)).ok());
 }
@@ -293,8 +293,10 @@ TEST_F(ConsoleTest, NothingIsLostBetweenTheConsoleAndTheSerialPort) {
   };
   const auto out = [&](uint64_t offset, uint8_t value) { serial.Write(offset, {&value, 1}); };
   out(2, 0x01);
-  console_->Start({.input = [&](absl::Span<const uint8_t> bytes) { return serial.Enqueue(bytes); },
-                   .quit = [] {}});
+  EXPECT_EQ(console_->Start(
+                {.input = [&](absl::Span<const uint8_t> bytes) { return serial.Enqueue(bytes); },
+                 .quit = [] {}}),
+            absl::OkStatus());
 
   std::string typed;
   for (int i = 0; typed.size() < 20000; ++i) typed += std::to_string(i) + " ";

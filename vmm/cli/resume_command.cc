@@ -32,13 +32,16 @@ absl::StatusOr<int> ResumeVm(const ResumeOptions& options) {
   ASSIGN_OR_RETURN(
       std::unique_ptr<Machine> machine,
       Machine::Restore(config, vm.state, std::move(vm.memory), process->MachineEnvironment()));
-  // From here on guest RAM moves away from the saved state; nobody may resume from it again.
-  RETURN_IF_ERROR(MarkConsumed(vm.state_memfd.get()));
-  return process->Run(std::move(machine), {.resumed = true, .on_running = [&session] {
-                                             absl::Status status = session.Finish();
-                                             if (!status.ok())
-                                               PrintNotice(std::string(status.message()));
-                                           }});
+  return process->Run(
+      std::move(machine),
+      {.resumed = true,
+       // From here on guest RAM moves away from the saved state; nobody may resume from it again.
+       .before_running = [&vm] { return MarkConsumed(vm.state_memfd.get()); },
+       .on_running =
+           [&session] {
+             absl::Status status = session.Finish();
+             if (!status.ok()) PrintNotice(std::string(status.message()));
+           }});
 }
 
 }  // namespace

@@ -25,8 +25,7 @@ namespace vmm {
 namespace {
 
 absl::StatusOr<std::unique_ptr<Participant>> JoinLiveUpdate(const MachineConfig& config,
-                                                            bool resumed, uint64_t run_tsc,
-                                                            MachineUpdate* update) {
+                                                            bool resumed, MachineUpdate* update) {
   if (config.luod_socket.empty()) return nullptr;
   Participant::Options options{.connect = [path = config.luod_socket] { return ConnectTo(path); },
                                .registration = {.name = config.name,
@@ -34,10 +33,9 @@ absl::StatusOr<std::unique_ptr<Participant>> JoinLiveUpdate(const MachineConfig&
                                                 .memory_bytes = config.memory_bytes,
                                                 .pid = static_cast<uint32_t>(getpid()),
                                                 .resume_argv = {PathOfThisProgram(), "resume"},
-                                                .resumed = resumed,
-                                                .run_tsc = run_tsc},
+                                                .resumed = resumed},
                                .log = PrintNotice};
-  return Participant::Start(std::move(options), update);
+  return Participant::Create(std::move(options), update);
 }
 
 }  // namespace
@@ -72,36 +70,14 @@ Machine::Environment VmProcess::MachineEnvironment() {
           .notice = PrintNotice};
 }
 
-int VmProcess::Run(std::unique_ptr<Machine> machine, const Start& start) {
-  Serial16550& serial = machine->platform().serial();
-  serial.SetRoomCallback([this] { console_->ResumeInput(); });
-  const auto start_console = [this, &serial] {
-    console_->Start({.input = [&serial](auto bytes) { return serial.Enqueue(bytes); },
-                     .quit =
-                         [this] {
-                           end_->Set({MachineEnd::Reason::kPowerOff, "quit"});
-                         }});
-  };
-  start_console();
-  machine->Resume();
-  const uint64_t run_tsc = __rdtsc();
-  start.on_running();
-
-  MachineUpdate update(machine.get(),
-                       {.quiesce = [this] { console_->Stop(); }, .go_on = start_console});
-  int signal = 0;
-  {
-    auto participant = JoinLiveUpdate(config_, start.resumed, run_tsc, &update);
-    if (!participant.ok()) {
-      end_->Set({MachineEnd::Reason::kError, std::string(participant.status().message())});
-    }
-    signal = WaitForEnd(*machine);
-  }
+absl::StatusOr<int> VmProcess::Run(std::unique_ptr<Machine> machine, const Start& start) {
+  const absl::StatusOr<int> signal = RunUntilEnd(*machine, start);
   // An update that the VM's end met has stopped both already, for good.
   machine->Pause();
   console_->Stop();
   machine.reset();
-  if (signal != 0) return ExitCodeOfSignal(signal);
+  RETURN_IF_ERROR(signal.status());
+  if (*signal != 0) return ExitCodeOfSignal(*signal);
   const MachineEnd end = *end_->Get();
   if (end.reason == MachineEnd::Reason::kReset && config_.on_reset == OnReset::kRestart) {
     console_.reset();
@@ -109,6 +85,35 @@ int VmProcess::Run(std::unique_ptr<Machine> machine, const Start& start) {
   }
   if (end.reason != MachineEnd::Reason::kPowerOff) PrintNotice(end.detail);
   return ExitCodeOf(end);
+}
+
+absl::StatusOr<int> VmProcess::RunUntilEnd(Machine& machine, const Start& start) {
+  Serial16550& serial = machine.platform().serial();
+  serial.SetRoomCallback([this] { console_->ResumeInput(); });
+  const auto start_console = [this, &serial] {
+    return console_->Start({.input = [&serial](auto bytes) { return serial.Enqueue(bytes); },
+                            .quit =
+                                [this] {
+                                  end_->Set({MachineEnd::Reason::kPowerOff, "quit"});
+                                }});
+  };
+  // The guest can do without a console, if it has to.
+  const auto go_on = [start_console] {
+    if (absl::Status started = start_console(); !started.ok()) {
+      PrintNotice(std::string(started.message()));
+    }
+  };
+  MachineUpdate update(&machine, {.quiesce = [this] { console_->Stop(); }, .go_on = go_on});
+
+  // All that the host may refuse comes before before_running(): after it there is no way back.
+  RETURN_IF_ERROR(start_console());
+  ASSIGN_OR_RETURN(auto participant, JoinLiveUpdate(config_, start.resumed, &update));
+  RETURN_IF_ERROR(start.before_running());
+  machine.Resume();
+  const uint64_t run_tsc = __rdtsc();
+  start.on_running();
+  if (participant != nullptr) participant->Begin(run_tsc);
+  return WaitForEnd(machine);
 }
 
 int VmProcess::WaitForEnd(Machine& machine) {

@@ -35,6 +35,9 @@ class VmProcess {
   // How the machine came to be, as luod is told.
   struct Start {
     bool resumed = false;
+    // Called when all is there that the guest wants, right before the vCPUs run; where it fails
+    // they do not. A resumed VM's state is marked as consumed here.
+    std::function<absl::Status()> before_running = [] { return absl::OkStatus(); };
     // Called when the vCPUs run; a resumed VM finishes its session here.
     std::function<void()> on_running = [] {};
   };
@@ -45,15 +48,16 @@ class VmProcess {
   Machine::Environment MachineEnvironment();
 
   // Runs `machine` until it ends or a signal ends it, and takes everything down. Returns the exit
-  // code (exit_codes.h). Does not return where a reset starts the guest afresh: this process then
-  // becomes a new `vmm run`.
-  int Run(std::unique_ptr<Machine> machine, const Start& start);
+  // code (exit_codes.h); an error means that the guest has not run. Does not return where a reset
+  // starts the guest afresh: this process then becomes a new `vmm run`.
+  absl::StatusOr<int> Run(std::unique_ptr<Machine> machine, const Start& start);
 
  private:
   VmProcess(MachineConfig config, UniqueFd signals, NameLock name, std::unique_ptr<EndLatch> end,
             std::unique_ptr<Console> console);
 
-  // 0 when the machine ended, else the signal that ends the VM.
+  // Both: 0 when the machine ended, else the signal that ends the VM.
+  absl::StatusOr<int> RunUntilEnd(Machine& machine, const Start& start);
   int WaitForEnd(Machine& machine);
   int ExitCodeOf(const MachineEnd& end) const;
   // Returns only where it failed.

@@ -2,7 +2,7 @@
 //
 //   MachineUpdate update(machine.get(), {.quiesce = [&] { console.Stop(); },
 //                                        .go_on = [&] { console.Start(...); }});
-//   Participant::Start(options, &update);
+//   Participant::Create(options, &update);
 //
 // Prepare() preserves guest RAM while the guest runs: contents may still change afterwards.
 // Freeze() is in the blackout, so it does only what needs a guest that stands still; it refuses a

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "base/thread.h"
 #include "vmm/machine/vm_name.h"
 
 namespace vmm {
@@ -26,18 +27,28 @@ Message AnswerOf(uint32_t request, const absl::StatusOr<Reply>& reply) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Participant>> Participant::Start(Options options,
-                                                                LiveUpdateTarget* target) {
+absl::StatusOr<std::unique_ptr<Participant>> Participant::Create(Options options,
+                                                                 LiveUpdateTarget* target) {
   RETURN_IF_ERROR(CheckVmName(options.registration.name));
   UniqueFd stop(eventfd(0, EFD_CLOEXEC));
   if (!stop.valid()) return ErrnoStatus(errno, "eventfd");
   std::unique_ptr<Participant> participant(
       new Participant(std::move(options), target, std::move(stop)));
-  participant->thread_ = std::thread([p = participant.get()] { p->Run(); });
+  ASSIGN_OR_RETURN(participant->thread_, StartThread([p = participant.get()] {
+                     if (p->begin_.get_future().get()) p->Run();
+                   }));
   return participant;
 }
 
+void Participant::Begin(uint64_t run_tsc) {
+  options_.registration.run_tsc = run_tsc;
+  begun_ = true;
+  begin_.set_value(true);
+}
+
 Participant::~Participant() {
+  if (!thread_.joinable()) return;
+  if (!begun_) begin_.set_value(false);
   eventfd_write(stop_.get(), 1);
   thread_.join();
 }

@@ -2,20 +2,26 @@
 // hands luod's requests to a LiveUpdateTarget.
 //
 //   ASSIGN_OR_RETURN(std::unique_ptr<Participant> participant,
-//                    Participant::Start({.connect = [path] { return ConnectTo(path); },
-//                                        .registration = {.name = "db", ...},
-//                                        .log = PrintLine},
-//                                       &machine_update));
+//                    Participant::Create({.connect = [path] { return ConnectTo(path); },
+//                                         .registration = {.name = "db", ...},
+//                                         .log = PrintLine},
+//                                        &machine_update));
+//   machine->Resume();
+//   participant->Begin(run_tsc);
+//
+// In two steps, for a resumed guest must not be started before all is there that may be lacking:
+// Create() takes what the host may refuse, Begin() cannot fail.
 //
 // luod may come and go: without one the guest runs on, and a new connection is tried every `retry`.
 // When luod is lost between PREPARE and the kexec the update is cancelled; when the VM ends there,
-// a paused guest stays so. Start a resumed VM's Participant only when its session is finished and
-// its vCPUs run (`registration.resumed`): luod lets go of the session then.
+// a paused guest stays so. Let a resumed VM's Participant begin only when its session is finished
+// and its vCPUs run (`registration.resumed`): luod lets go of the session then.
 #ifndef VMM_LIVE_UPDATE_PARTICIPANT_H_
 #define VMM_LIVE_UPDATE_PARTICIPANT_H_
 
 #include <chrono>
 #include <functional>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -60,9 +66,11 @@ class Participant {
     std::function<void(const std::string&)> log = [](const std::string&) {};
   };
 
-  // `target` must outlive the Participant.
-  static absl::StatusOr<std::unique_ptr<Participant>> Start(Options options,
-                                                            LiveUpdateTarget* target);
+  // `target` must outlive the Participant. Nothing is done before Begin().
+  static absl::StatusOr<std::unique_ptr<Participant>> Create(Options options,
+                                                             LiveUpdateTarget* target);
+  // Connects and registers. The vCPUs run since `run_tsc`, as luod is told. Once.
+  void Begin(uint64_t run_tsc);
   // The VM ends: ends the thread after the call it is in, if any, closes the connection to luod,
   // and then ends an update in progress.
   ~Participant();
@@ -85,6 +93,8 @@ class Participant {
   Options options_;
   LiveUpdateTarget* target_;
   UniqueFd stop_;  // an eventfd: readable means end
+  bool begun_ = false;
+  std::promise<bool> begin_;  // false: it ends without having begun
   bool updating_ = false;
   std::string last_line_;
   std::thread thread_;

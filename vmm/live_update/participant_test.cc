@@ -63,12 +63,13 @@ using Calls = std::vector<std::string>;
 class ParticipantTest : public testing::Test {
  protected:
   void Start() {
-    auto participant = Participant::Start({.connect = [this] { return Connect(); },
-                                           .registration = {.name = "db", .resume_argv = {"/vmm"}},
-                                           .retry = std::chrono::milliseconds(1)},
-                                          &target_);
+    auto participant = Participant::Create({.connect = [this] { return Connect(); },
+                                            .registration = {.name = "db", .resume_argv = {"/vmm"}},
+                                            .retry = std::chrono::milliseconds(1)},
+                                           &target_);
     ASSERT_TRUE(participant.ok()) << participant.status();
     participant_ = *std::move(participant);
+    participant_->Begin(77);
   }
 
   absl::StatusOr<UniqueFd> Connect() {
@@ -233,9 +234,22 @@ TEST_F(ParticipantTest, EndingWithoutAnUpdateAsksNothing) {
   EXPECT_EQ(target_.Calls(0), (Calls{"prepare", "cancel"}));
 }
 
+TEST_F(ParticipantTest, NeedsNotBegin) {
+  auto participant = Participant::Create({.connect =
+                                              [] {
+                                                ADD_FAILURE() << "not before Begin()";
+                                                return absl::UnavailableError("");
+                                              },
+                                          .registration = {.name = "db", .resume_argv = {"/vmm"}}},
+                                         &target_);
+  ASSERT_TRUE(participant.ok()) << participant.status();
+  participant->reset();
+  EXPECT_EQ(target_.Calls(0), Calls{});
+}
+
 TEST_F(ParticipantTest, RefusesANameThatIsNone) {
   EXPECT_FALSE(
-      Participant::Start(
+      Participant::Create(
           {.connect = [this] { return Connect(); }, .registration = {.name = "../x"}}, &target_)
           .ok());
 }

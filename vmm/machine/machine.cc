@@ -111,7 +111,7 @@ absl::StatusOr<std::unique_ptr<Machine>> Machine::Boot(const MachineConfig& conf
                    Assemble(config, std::move(kvm), std::move(memory), std::move(environment)));
   RETURN_IF_ERROR(machine->BootDevicesAndVcpus(images));
   machine->NoteMissingHugePages();
-  machine->StartThreads();
+  RETURN_IF_ERROR(machine->StartThreads());
   return machine;
 }
 
@@ -154,7 +154,7 @@ absl::StatusOr<std::unique_ptr<Machine>> Machine::Restore(const MachineConfig& c
   ASSIGN_OR_RETURN(std::unique_ptr<Machine> machine,
                    Assemble(config, std::move(kvm), std::move(memory), std::move(environment)));
   RETURN_IF_ERROR(machine->RestoreVcpusAndDevices(state));
-  machine->StartThreads();
+  RETURN_IF_ERROR(machine->StartThreads());
   return machine;
 }
 
@@ -206,8 +206,14 @@ absl::StatusOr<Tree> Machine::Save() {
   return state;
 }
 
-void Machine::StartThreads() {
-  for (auto& thread : vcpus_) thread->Start(&platform_->pio(), &platform_->mmio());
+absl::Status Machine::StartThreads() {
+  // KVM makes a thread of its own in a VM's first KVM_RUN (Linux 7.3, kvm_mmu_post_init_vm()): in
+  // one that does not enter the guest, so that a host without room for it is found out now.
+  RETURN_IF_ERROR(vcpus_.front()->vcpu().CompletePendingExit().status());
+  for (auto& thread : vcpus_) {
+    RETURN_IF_ERROR(thread->Start(&platform_->pio(), &platform_->mmio()));
+  }
+  return absl::OkStatus();
 }
 
 void Machine::Resume() {

@@ -87,7 +87,7 @@ class Machine : private PowerSink {
   absl::Status BootDevicesAndVcpus(const ImageFiles& images);
   absl::Status RestoreVcpusAndDevices(const Tree& state);
   void NoteMissingHugePages() const;
-  void StartThreads();
+  absl::Status StartThreads();
   Platform::Environment PlatformEnvironment();
 
   void End(MachineEnd why);

@@ -8,6 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "base/thread.h"
 
 namespace vmm {
 namespace {
@@ -45,11 +47,12 @@ VcpuThread::~VcpuThread() {
   thread_.join();
 }
 
-void VcpuThread::Start(const Bus* pio, const Bus* mmio) {
+absl::Status VcpuThread::Start(const Bus* pio, const Bus* mmio) {
   pio_ = pio;
   mmio_ = mmio;
   InstallKickHandler();
-  thread_ = std::thread([this] { Main(); });
+  ASSIGN_OR_RETURN(thread_, StartThread([this] { Main(); }));
+  return absl::OkStatus();
 }
 
 void VcpuThread::RequestPause() {

@@ -17,6 +17,7 @@
 #include <mutex>
 #include <thread>
 
+#include "absl/status/status.h"
 #include "devices/bus.h"
 #include "vmm/kvm/vcpu.h"
 #include "vmm/machine/end.h"
@@ -32,8 +33,8 @@ class VcpuThread {
   VcpuThread(const VcpuThread&) = delete;
   VcpuThread& operator=(const VcpuThread&) = delete;
 
-  // Both buses outlive the thread.
-  void Start(const Bus* pio, const Bus* mmio);
+  // Both buses outlive the thread. Fails where the host has no thread left.
+  absl::Status Start(const Bus* pio, const Bus* mmio);
   void RequestPause();
   void WaitUntilPaused();
   void Resume();
