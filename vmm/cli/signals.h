@@ -12,8 +12,9 @@
 
 namespace vmm {
 
-// SIGTERM, SIGINT and SIGHUP (end), SIGPWR (power button). Blocks them in this thread and those it
-// starts later; ignores SIGPIPE, which a console's reader could cause.
+// SIGTERM, SIGINT and SIGHUP (end), SIGPWR (power button; pressed while the VM is frozen, it waits
+// in the device for the update to be called off, and is lost with the kexec otherwise). Blocks them
+// in this thread and those it starts later; ignores SIGPIPE, which a console's reader could cause.
 absl::StatusOr<UniqueFd> BlockSignals();
 
 // The next pending one; 0 when there is none.

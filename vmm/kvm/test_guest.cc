@@ -195,8 +195,9 @@ bool TestVm::RunAndInterrupt() {
 Tree TestVm::Save() const {
   const std::vector<uint32_t> msrs = Must(kvm_.SavableMsrs());
   Tree state;
+  Tree vm_node = Must(SaveVm(vm_));
   for (const Vcpu& vcpu : vcpus_) state.AddChild(Must(SaveVcpu(vcpu, msrs)));
-  state.AddChild(Must(SaveVm(vm_)));
+  state.AddChild(std::move(vm_node));
   return state;
 }
 

@@ -196,11 +196,15 @@ absl::StatusOr<Tree> Machine::Save() {
   state.AddChild(config_.Save());
   state.AddChild(SaveMemoryLayout(memory_));
   ASSIGN_OR_RETURN(std::vector<uint32_t> msrs, kvm_.SavableMsrs());
+  // In the direction in which an interrupt travels while this goes on, for the power button may be
+  // pressed even now: IOAPIC, LAPICs, and last the devices, which raise their lines again when they
+  // are restored. An interrupt that the IOAPIC has sent is then in a saved LAPIC as well; the other
+  // way round the IOAPIC would wait for ever for the EOI of one that no LAPIC has.
+  ASSIGN_OR_RETURN(Tree vm_node, SaveVm(vm_));
   for (auto& thread : vcpus_) {
     ASSIGN_OR_RETURN(Tree node, SaveVcpu(thread->vcpu(), msrs));
     state.AddChild(std::move(node));
   }
-  ASSIGN_OR_RETURN(Tree vm_node, SaveVm(vm_));
   state.AddChild(std::move(vm_node));
   platform_->Save(state);
   return state;
