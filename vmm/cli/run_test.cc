@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
@@ -162,6 +163,23 @@ TEST_F(RunTest, ASignalStillEndsItAfterAReset) {
   ASSERT_TRUE(vmm.WaitForOutput("up\nup\n"));
   vmm.Signal(SIGTERM);
   EXPECT_EQ(vmm.WaitForExit(), kExitSignalBase + SIGTERM);
+}
+
+// poll() fails where it is given more descriptors than the process may have.
+TEST_F(RunTest, AHostThatCannotWaitForTheEndDoesNotEndTheGuest) {
+  ChildProcess vmm(Vmm());
+  ASSERT_TRUE(vmm.WaitForOutput("up\n"));
+  struct rlimit before = {};
+  ASSERT_EQ(prlimit(vmm.pid(), RLIMIT_NOFILE, nullptr, &before), 0);
+  const struct rlimit one = {.rlim_cur = 1, .rlim_max = before.rlim_max};
+  ASSERT_EQ(prlimit(vmm.pid(), RLIMIT_NOFILE, &one, nullptr), 0);
+  vmm.Signal(SIGPWR);  // brings it out of the poll() that it is in
+  usleep(300'000);
+  ASSERT_EQ(prlimit(vmm.pid(), RLIMIT_NOFILE, &before, nullptr), 0);
+  vmm.Input("X");
+  EXPECT_TRUE(vmm.WaitForOutput("up\nX"));
+  vmm.Input("o");
+  EXPECT_EQ(vmm.WaitForExit(), kExitPowerOff);
 }
 
 TEST_F(RunTest, ThePowerButtonIsTheGuestsAffair) {

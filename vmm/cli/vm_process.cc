@@ -9,6 +9,8 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
+#include <chrono>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -23,6 +25,9 @@
 
 namespace vmm {
 namespace {
+
+// How long to leave poll() alone after it failed.
+constexpr std::chrono::milliseconds kPollPause{100};
 
 absl::StatusOr<std::unique_ptr<Participant>> JoinLiveUpdate(const MachineConfig& config,
                                                             bool resumed, MachineUpdate* update) {
@@ -119,7 +124,11 @@ absl::StatusOr<int> VmProcess::RunUntilEnd(Machine& machine, const Start& start)
 int VmProcess::WaitForEnd(Machine& machine) {
   while (true) {
     pollfd fds[] = {{end_->fd(), POLLIN, 0}, {signals_.get(), POLLIN, 0}};
-    if (poll(fds, 2, -1) < 0 && errno != EINTR) return SIGTERM;
+    if (poll(fds, 2, -1) < 0) {
+      // For want of memory, which passes: no reason to end a guest that is well.
+      if (errno != EINTR) std::this_thread::sleep_for(kPollPause);
+      continue;
+    }
     if (fds[0].revents != 0) return 0;
     switch (const int number = ReadSignal(signals_.get())) {
       case 0:
