@@ -46,7 +46,7 @@ TEST(VfioDeviceTest, ErrorsNameTheDeviceAndTheRequest) {
   EXPECT_EQ(device.id(), 0u);
   EXPECT_TRUE(Says(device.Attach(table), "attach the device to page table 5"));
   EXPECT_TRUE(Says(device.Detach(), "detach the device"));
-  EXPECT_TRUE(Says(device.Reset(), "no function-level reset"));
+  EXPECT_TRUE(Says(device.Reset(), "no VFIO character device"));
   EXPECT_TRUE(Says(device.Region(3).status(), "region 3 of the device"));
   EXPECT_TRUE(Says(device.Interrupts(InterruptKind::kMsix).status(), "of the device"));
   EXPECT_TRUE(Says(device.Config().status(), "region 7 of the device"));
