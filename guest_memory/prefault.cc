@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 #include "base/status.h"
+#include "base/thread.h"
 
 namespace vmm {
 namespace {
@@ -78,10 +78,11 @@ absl::Status Prefault(absl::Span<const absl::Span<uint8_t>> ranges, int threads,
   };
   const size_t helpers = std::min<size_t>(threads, chunks.size());
   std::vector<std::thread> pool;
-  try {
-    for (size_t i = 1; i < helpers; ++i) pool.emplace_back(work);
-  } catch (const std::system_error&) {
-    // The host has no thread left. Those that there are, or the caller alone, do it too.
+  for (size_t i = 1; i < helpers; ++i) {
+    absl::StatusOr<std::thread> thread = StartThread(work);
+    // The host has none left. Those that there are, or the caller alone, do it too.
+    if (!thread.ok()) break;
+    pool.push_back(*std::move(thread));
   }
   work();
   for (std::thread& thread : pool) thread.join();
